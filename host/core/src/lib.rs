@@ -1,0 +1,16 @@
+//! What the build gateway decides: requests checked, builds moved from state to state, queues ordered, plans made,
+//! builder logs read, secrets found.
+//!
+//! Everything here is pure: no I/O, no async, time and randomness passed in. The manifest names no crate that could do
+//! otherwise.
+
+pub mod build;
+pub mod dockerignore;
+pub mod ids;
+pub mod kaniko;
+pub mod queue;
+pub mod reconcile;
+pub mod redact;
+pub mod request;
+pub mod run;
+pub mod spec;
