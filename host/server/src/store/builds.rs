@@ -1,0 +1,289 @@
+//! Builds, their specs and the keys that make creating them repeatable.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ignite_core::{
+    build::{Build, Status},
+    ids::{BuildId, OrgId},
+};
+
+use super::{
+    Store, StoreError,
+    batch::Batch,
+    committer::CommitError,
+    database::Database,
+    owned_by,
+    schema::{
+        BUILDS, BUILDS_BY_STATUS, Blob, BuildKey, IDEMPOTENCY, IdempotencyKey, IdempotencyRow, LIVE, LiveRow,
+        SPECS, STATUSES, StatusKey,
+    },
+};
+
+/// What a caller gave to make a creation repeatable.
+#[derive(Debug, Clone)]
+pub struct Idempotency {
+    pub key: String,
+    /// A hash of all that matters in the request.
+    pub fingerprint: [u8; 32],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    New,
+    /// The same request came before under the same key, and made this build.
+    Replayed(BuildId),
+    /// The key was used for another request.
+    KeyReused,
+}
+
+/// Whether the reconciler must go on looking at a build.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Live {
+    Keep,
+    /// It has ended and nothing of its runs is left.
+    Retire,
+}
+
+/// All that is set must match.
+#[derive(Debug, Clone, Default)]
+pub struct BuildFilter {
+    pub status: Option<Status>,
+    pub name: Option<String>,
+    pub labels: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct BuildPage {
+    /// Newest first.
+    pub builds: Vec<Arc<Build>>,
+    /// Where the next page starts, if there is one: the last build of this page.
+    pub next: Option<BuildId>,
+}
+
+// === impl BuildFilter ===
+
+impl BuildFilter {
+    fn matches(&self, build: &Build) -> bool {
+        self.status.is_none_or(|status| build.status == status)
+            && self.name.as_ref().is_none_or(|name| build.name == *name)
+            && self
+                .labels
+                .iter()
+                .all(|(name, value)| build.labels.get(name) == Some(value))
+    }
+}
+
+// === impl Store ===
+
+impl Store {
+    /// Stores a new build, its sealed spec, its index rows and the idempotency row, all or nothing.
+    pub async fn create_build(
+        &self,
+        build: Arc<Build>,
+        sealed_spec: Vec<u8>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Created, StoreError> {
+        let key = BuildKey::of(&build);
+        let mut batch = Batch::new();
+        // Checked first, so that a repeated request is told as such whatever else is wrong with it.
+        let given = idempotency.map(|given| {
+            let key = IdempotencyKey {
+                org: build.org.clone(),
+                key: given.key,
+            };
+            (key, given.fingerprint)
+        });
+        if let Some((key, fingerprint)) = &given {
+            let row = IdempotencyRow {
+                fingerprint: *fingerprint,
+                build: build.id,
+                created_at_ms: build.created_at_ms,
+            };
+            batch
+                .require_absent(&IDEMPOTENCY, key)
+                .put(&IDEMPOTENCY, key, &row)?;
+        }
+        batch.require_absent(&BUILDS, &key).put(&BUILDS, &key, &*build)?;
+        batch.put(&BUILDS_BY_STATUS, &StatusKey::of(&build, build.status), &())?;
+        let live = LiveRow {
+            org: build.org.clone(),
+        };
+        batch.put(&LIVE, &build.id, &live)?;
+        batch.put(&SPECS, &build.id, &Blob(sealed_spec))?;
+
+        self.cache_when_committed(&mut batch, &build);
+        match (self.committer.commit(batch).await, given) {
+            (Ok(()), _) => Ok(Created::New),
+            (Err(CommitError::Rejected { table, .. }), Some((key, fingerprint)))
+                if table == IDEMPOTENCY.info.name =>
+            {
+                self.replay(key, fingerprint).await
+            }
+            (Err(CommitError::Rejected { .. }), _) => Err(StoreError::Exists(build.id)),
+            (Err(error), _) => Err(error.into()),
+        }
+    }
+
+    /// Stores a changed build. Stale unless its generation is above that of the stored record.
+    pub async fn update_build(&self, build: Arc<Build>, live: Live) -> Result<(), StoreError> {
+        let key = BuildKey::of(&build);
+        let generation = build.generation;
+        let mut batch = Batch::new();
+        batch.require(&BUILDS, &key, "older", move |stored| {
+            stored.is_some_and(|stored| stored.generation < generation)
+        });
+        batch.put(&BUILDS, &key, &*build)?;
+        for status in STATUSES {
+            if status != build.status {
+                batch.delete(&BUILDS_BY_STATUS, &StatusKey::of(&build, status));
+            }
+        }
+        batch.put(&BUILDS_BY_STATUS, &StatusKey::of(&build, build.status), &())?;
+        match live {
+            Live::Keep => {}
+            Live::Retire => {
+                batch.delete(&LIVE, &build.id);
+            }
+        }
+        self.cache_when_committed(&mut batch, &build);
+        match self.committer.commit(batch).await {
+            Ok(()) => Ok(()),
+            Err(CommitError::Rejected { .. }) => Err(StoreError::Stale(build.id)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes a build out of [`Self::live_builds`]; ok if it is not there.
+    pub async fn retire(&self, id: BuildId) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.delete(&LIVE, &id);
+        Ok(self.committer.commit(batch).await?)
+    }
+
+    /// None also for a build of another organization. Does not leave the caller's thread if the record is cached.
+    pub async fn get_build(&self, org: &OrgId, id: BuildId) -> Result<Option<Arc<Build>>, StoreError> {
+        // The guard shares one read among all who ask, and its insert gives way to a write that came in between.
+        let guard = match self.cache.get_value_or_guard_async(&id).await {
+            Ok(build) => return Ok(owned_by(build, org)),
+            Err(guard) => guard,
+        };
+        let key = BuildKey { org: org.clone(), id };
+        let build = self
+            .read(move |db| Ok(db.get(&BUILDS, &key)?))
+            .await?
+            .map(Arc::new);
+        if let Some(build) = &build {
+            let _ = guard.insert(Arc::clone(build));
+        }
+        Ok(build)
+    }
+
+    /// A page of at most `limit` builds, newest first, older than `before`. Reads until the page is full or there is no more, so a
+    /// short page is the last one.
+    pub async fn list_builds(
+        &self,
+        org: &OrgId,
+        filter: BuildFilter,
+        before: Option<BuildId>,
+        limit: usize,
+    ) -> Result<BuildPage, StoreError> {
+        let org = org.clone();
+        self.read(move |db| list(db, &org, &filter, before, limit)).await
+    }
+
+    /// Every build that was not retired, oldest first.
+    pub async fn live_builds(&self) -> Result<Vec<Arc<Build>>, StoreError> {
+        self.read(|db| {
+            let mut builds = Vec::new();
+            for row in db.scan(&LIVE, super::table::KeyRange::all())? {
+                let (id, LiveRow { org }) = row?;
+                let build = db.get(&BUILDS, &BuildKey { org, id })?;
+                builds.push(Arc::new(build.ok_or(StoreError::Dangling(id))?));
+            }
+            Ok(builds)
+        })
+        .await
+    }
+
+    /// The sealed spec of a build.
+    pub async fn spec(&self, id: BuildId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(move |db| Ok(db.get(&SPECS, &id)?.map(|blob| blob.0)))
+            .await
+    }
+
+    /// What [`Self::create_build`] would answer for the key alone. None if it was never used.
+    pub async fn replayed(&self, org: &OrgId, given: &Idempotency) -> Result<Option<Created>, StoreError> {
+        let key = IdempotencyKey {
+            org: org.clone(),
+            key: given.key.clone(),
+        };
+        let row = self.read(move |db| Ok(db.get(&IDEMPOTENCY, &key)?)).await?;
+        Ok(row.map(|row| match row.fingerprint == given.fingerprint {
+            true => Created::Replayed(row.build),
+            false => Created::KeyReused,
+        }))
+    }
+
+    /// The build that the idempotency key made, or the finding that it was used for something else.
+    async fn replay(&self, key: IdempotencyKey, fingerprint: [u8; 32]) -> Result<Created, StoreError> {
+        let row = self.read(move |db| Ok(db.get(&IDEMPOTENCY, &key)?)).await?;
+        Ok(match row {
+            Some(row) if row.fingerprint == fingerprint => Created::Replayed(row.build),
+            Some(_) | None => Created::KeyReused,
+        })
+    }
+
+    /// A caller that goes away must not leave an old record in the cache, so the writing thread puts the new one there.
+    fn cache_when_committed(&self, batch: &mut Batch, build: &Arc<Build>) {
+        let (cache, build) = (Arc::clone(&self.cache), Arc::clone(build));
+        batch.when_committed(move || cache.insert(build.id, build));
+    }
+}
+
+fn list(
+    db: &Database,
+    org: &OrgId,
+    filter: &BuildFilter,
+    before: Option<BuildId>,
+    limit: usize,
+) -> Result<BuildPage, StoreError> {
+    let mut page = BuildPage::default();
+    let candidates: Box<dyn Iterator<Item = Result<Option<Build>, StoreError>> + '_> = match filter.status {
+        None => {
+            let mut range = BuildKey::range(org);
+            if let Some(id) = before {
+                range = range.ending_before(&BuildKey { org: org.clone(), id });
+            }
+            Box::new(db.scan(&BUILDS, range)?.rev().map(|row| Ok(Some(row?.1))))
+        }
+        Some(status) => {
+            let mut range = StatusKey::range(org, status);
+            if let Some(id) = before {
+                range = range.ending_before(&StatusKey {
+                    org: org.clone(),
+                    status,
+                    id,
+                });
+            }
+            Box::new(db.scan(&BUILDS_BY_STATUS, range)?.rev().map(|row| {
+                let (StatusKey { org, id, .. }, ()) = row?;
+                // Its status may have changed since the index was read; the filter looks again.
+                Ok(db.get(&BUILDS, &BuildKey { org, id })?)
+            }))
+        }
+    };
+    for build in candidates {
+        let Some(build) = build?.filter(|build| filter.matches(build)) else {
+            continue;
+        };
+        if page.builds.len() == limit {
+            page.next = page.builds.last().map(|last| last.id);
+            break;
+        }
+        page.builds.push(Arc::new(build));
+    }
+    Ok(page)
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,293 @@
+//! The tables of the state database, and their keys.
+//!
+//! An organization's rows share the prefix `org ‖ 0x00`, so that what belongs to one tenant is one range, and newest-first is a
+//! reverse scan: an organization's name holds no zero byte, and a ULID's byte order is its order in time.
+
+use ignite_core::{
+    build::{Build, Status},
+    ids::{BuildId, ContextId, OrgId},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    codec::{self, CodecError, FORMAT_1, Key, Value, record_values},
+    contexts::ContextRow,
+    table::{KeyRange, Table, TableInfo},
+};
+
+/// Every build.
+pub const BUILDS: Table<BuildKey, Build> = Table::large("builds");
+/// Every build once, under its status.
+pub const BUILDS_BY_STATUS: Table<StatusKey, ()> = Table::small("builds_by_status");
+/// What the reconciler must look at: builds that have not ended, or whose run is still to be forgotten.
+pub const LIVE: Table<BuildId, LiveRow> = Table::small("live");
+/// Sealed specs.
+pub const SPECS: Table<BuildId, Blob> = Table::large("specs");
+pub const IDEMPOTENCY: Table<IdempotencyKey, IdempotencyRow> = Table::small("idempotency");
+pub const CONTEXTS: Table<ContextKey, ContextRow> = Table::small("contexts");
+/// Values of the store itself.
+pub const META: Table<MetaKey, Blob> = Table::small("meta");
+
+pub const STATE_TABLES: &[TableInfo] = &[
+    BUILDS.info,
+    BUILDS_BY_STATUS.info,
+    LIVE.info,
+    SPECS.info,
+    IDEMPOTENCY.info,
+    CONTEXTS.info,
+    META.info,
+];
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuildKey {
+    pub org: OrgId,
+    pub id: BuildId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusKey {
+    pub org: OrgId,
+    pub status: Status,
+    pub id: BuildId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    pub org: OrgId,
+    pub key: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContextKey {
+    pub org: OrgId,
+    pub id: ContextId,
+}
+
+/// Name of a value in [`META`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MetaKey(pub String);
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LiveRow {
+    pub org: OrgId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdempotencyRow {
+    /// Of the request that came with the key first.
+    pub fingerprint: [u8; 32],
+    pub build: BuildId,
+    pub created_at_ms: i64,
+}
+
+/// Bytes that the store does not look into.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Blob(pub Vec<u8>);
+
+record_values!(Build, LiveRow, IdempotencyRow, ContextRow);
+
+// === impl BuildKey ===
+
+impl BuildKey {
+    pub fn of(build: &Build) -> Self {
+        Self {
+            org: build.org.clone(),
+            id: build.id,
+        }
+    }
+
+    pub fn range(org: &OrgId) -> KeyRange<Self> {
+        KeyRange::of_prefix(org_prefix(org))
+    }
+}
+
+impl Key for BuildKey {
+    fn encode(&self) -> Vec<u8> {
+        [org_prefix(&self.org).as_slice(), &self.id.to_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, id) = split_org(bytes)?;
+        let id = Key::decode(id)?;
+        Some(Self { org, id })
+    }
+}
+
+// === impl StatusKey ===
+
+impl StatusKey {
+    pub fn of(build: &Build, status: Status) -> Self {
+        Self {
+            org: build.org.clone(),
+            status,
+            id: build.id,
+        }
+    }
+
+    pub fn range(org: &OrgId, status: Status) -> KeyRange<Self> {
+        let mut prefix = org_prefix(org);
+        prefix.push(status_byte(status));
+        KeyRange::of_prefix(prefix)
+    }
+}
+
+impl Key for StatusKey {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = org_prefix(&self.org);
+        bytes.push(status_byte(self.status));
+        bytes.extend_from_slice(&self.id.to_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, rest) = split_org(bytes)?;
+        let (byte, id) = rest.split_first()?;
+        let status = STATUSES
+            .into_iter()
+            .find(|status| status_byte(*status) == *byte)?;
+        let id = Key::decode(id)?;
+        Some(Self { org, status, id })
+    }
+}
+
+pub(super) const STATUSES: [Status; 5] = [
+    Status::Pending,
+    Status::Running,
+    Status::Succeeded,
+    Status::Failed,
+    Status::Cancelled,
+];
+
+/// Part of the format: never to be changed.
+fn status_byte(status: Status) -> u8 {
+    match status {
+        Status::Pending => 1,
+        Status::Running => 2,
+        Status::Succeeded => 3,
+        Status::Failed => 4,
+        Status::Cancelled => 5,
+    }
+}
+
+// === impl IdempotencyKey ===
+
+impl Key for IdempotencyKey {
+    fn encode(&self) -> Vec<u8> {
+        [org_prefix(&self.org).as_slice(), self.key.as_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, key) = split_org(bytes)?;
+        let key = std::str::from_utf8(key).ok()?.to_owned();
+        Some(Self { org, key })
+    }
+}
+
+// === impl ContextKey ===
+
+impl ContextKey {
+    pub fn range(org: &OrgId) -> KeyRange<Self> {
+        KeyRange::of_prefix(org_prefix(org))
+    }
+}
+
+impl Key for ContextKey {
+    fn encode(&self) -> Vec<u8> {
+        [org_prefix(&self.org).as_slice(), self.id.sha256()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, sha256) = split_org(bytes)?;
+        let id = ContextId::from_sha256(sha256.try_into().ok()?);
+        Some(Self { org, id })
+    }
+}
+
+// === impl BuildId, MetaKey ===
+
+impl Key for BuildId {
+    fn encode(&self) -> Vec<u8> {
+        self.to_bytes().to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_bytes)
+    }
+}
+
+impl Key for MetaKey {
+    fn encode(&self) -> Vec<u8> {
+        self.0.clone().into_bytes()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        String::from_utf8(bytes.to_vec()).ok().map(Self)
+    }
+}
+
+// === impl Blob ===
+
+impl Value for Blob {
+    fn encode(&self) -> Result<Vec<u8>, CodecError> {
+        Ok([&[FORMAT_1], self.0.as_slice()].concat())
+    }
+
+    fn decode(bytes: &[u8]) -> Result<Self, CodecError> {
+        Ok(Self(codec::body(FORMAT_1, bytes)?.to_vec()))
+    }
+}
+
+impl std::fmt::Debug for Blob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Blob({} bytes)", self.0.len())
+    }
+}
+
+fn org_prefix(org: &OrgId) -> Vec<u8> {
+    let mut prefix = org.as_str().as_bytes().to_vec();
+    prefix.push(0);
+    prefix
+}
+
+fn split_org(bytes: &[u8]) -> Option<(OrgId, &[u8])> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let (org, rest) = bytes.split_at_checked(end)?;
+    let org = std::str::from_utf8(org).ok()?.parse().ok()?;
+    Some((org, rest.get(1..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back_and_stay_within_their_organization() {
+        let org: OrgId = "acme".parse().unwrap();
+        let longer: OrgId = "acme-2".parse().unwrap();
+        let id = BuildId::new(1_748_390_400_000, 7);
+        for status in STATUSES {
+            let key = StatusKey {
+                org: org.clone(),
+                status,
+                id,
+            };
+            assert_eq!(StatusKey::decode(&key.encode()), Some(key));
+        }
+        let (mine, theirs) = (BuildKey { org: org.clone(), id }, BuildKey { org: longer, id });
+        assert_eq!(BuildKey::decode(&mine.encode()), Some(mine.clone()));
+        let bounds = BuildKey::range(&org).bounds().unwrap();
+        use std::ops::RangeBounds;
+        assert!(bounds.contains(&mine.encode()));
+        assert!(!bounds.contains(&theirs.encode()));
+        let context = ContextKey {
+            org: org.clone(),
+            id: ContextId::from_sha256([0; 32]),
+        };
+        assert_eq!(ContextKey::decode(&context.encode()), Some(context));
+        let idempotency = IdempotencyKey {
+            org,
+            key: "a\0b".to_owned(),
+        };
+        assert_eq!(IdempotencyKey::decode(&idempotency.encode()), Some(idempotency));
+    }
+}
