@@ -4,6 +4,8 @@
 
 pub mod clock;
 pub mod error;
+pub mod executor;
 pub mod principal;
+pub mod sources;
 pub mod store;
 pub mod vault;

@@ -1,0 +1,160 @@
+//! What every executor must do, as cases that any of them can be put through: see [`Executor`].
+//!
+//! A case fails with a text instead of a panic, so that this needs no test harness and can be run against an installation.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::StreamExt;
+use ignite_core::{
+    ids::RunId,
+    run::{EndCause, FetchReport, RunEnd, RunPhase},
+};
+
+mod cases;
+
+pub use cases::*;
+
+use crate::executor::{Executor, ExecutorError, RawCursor, RunEvent, RunPlan};
+
+/// Nothing a case waits for takes longer.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What a case found wrong.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Broken(String);
+
+pub type Verdict = Result<(), Broken>;
+
+/// What the cases need of an executor's surroundings.
+#[async_trait::async_trait]
+pub trait Fixture: Send + Sync {
+    fn executor(&self) -> Arc<dyn Executor>;
+
+    /// The executor as a restarted daemon would have it: nothing remembered.
+    async fn restarted(&self) -> Arc<dyn Executor>;
+
+    /// A plan for a run of its own: `dockerfile` in a context that also has a static `busybox`, pushed to a repository of
+    /// its own, limited to 96 MiB of memory and 256 MiB of disk.
+    async fn plan(&self, dockerfile: &str) -> RunPlan;
+
+    /// Takes the ground from under a live run, as a lost node or a killed supervisor would.
+    async fn lose(&self, run: RunId);
+
+    /// The digest the registry has for what this plan pushes, if it was pushed.
+    async fn pushed(&self, plan: &RunPlan) -> Option<String>;
+
+    /// Processes on the machine that work for the run.
+    async fn processes(&self, run: RunId) -> usize;
+}
+
+/// All there is to know of a run that was followed to its end.
+#[derive(Debug)]
+pub struct Story {
+    pub log: Vec<u8>,
+    pub cursors: Vec<RawCursor>,
+    pub fetched: Option<FetchReport>,
+    pub end: RunEnd,
+}
+
+// === impl Story ===
+
+impl Story {
+    fn contains(&self, text: &str) -> bool {
+        self.count(text) > 0
+    }
+
+    fn count(&self, text: &str) -> usize {
+        String::from_utf8_lossy(&self.log).matches(text).count()
+    }
+}
+
+/// Ensures the run and follows it to its end.
+pub async fn run(fixture: &dyn Fixture, plan: &RunPlan) -> Result<Story, Broken> {
+    let executor = fixture.executor();
+    works("ensure", executor.ensure(plan).await)?;
+    follow(&executor, plan.run, RawCursor(0)).await
+}
+
+/// Follows a run to its end.
+pub async fn follow(executor: &Arc<dyn Executor>, run: RunId, from: RawCursor) -> Result<Story, Broken> {
+    let mut story = Story {
+        log: Vec::new(),
+        cursors: Vec::new(),
+        fetched: None,
+        end: RunEnd {
+            cause: EndCause::Stopped,
+            ended_at_ms: 0,
+            digest: None,
+        },
+    };
+    let mut events = executor.follow(run, from);
+    let to_the_end = async {
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(RunEvent::Fetched(report)) => story.fetched = Some(report),
+                Ok(RunEvent::Output { bytes, end }) => {
+                    story.log.extend_from_slice(&bytes);
+                    story.cursors.push(end);
+                }
+                Ok(RunEvent::Ended(end)) => {
+                    story.end = end;
+                    require(events.next().await.is_none(), "the end is the last event")?;
+                    return Ok(());
+                }
+                Err(error) => return Err(Broken(format!("follow: {error:?}"))),
+            }
+        }
+        Err(Broken("the stream ends before the run".to_owned()))
+    };
+    patiently("the end", to_the_end).await??;
+    Ok(story)
+}
+
+/// Follows until [`SLEEPER`] sleeps; gives the cursor behind the line that says so.
+async fn until_asleep(executor: &Arc<dyn Executor>, run: RunId) -> Result<RawCursor, Broken> {
+    let mut events = executor.follow(run, RawCursor(0));
+    let mut log = Vec::new();
+    let asleep = async {
+        while let Some(event) = events.next().await {
+            if let Ok(RunEvent::Output { bytes, end }) = event {
+                log.extend_from_slice(&bytes);
+                // With the newline: Kaniko shows the command itself before.
+                if String::from_utf8_lossy(&log).contains("\nnow-asleep\n") {
+                    return Ok(end);
+                }
+            }
+        }
+        Err(Broken("the sleeper never slept".to_owned()))
+    };
+    patiently("the sleeper", asleep).await?
+}
+
+async fn phase_of(executor: &Arc<dyn Executor>, run: RunId) -> Result<Option<RunPhase>, Broken> {
+    let observed = works("observe", executor.observe().await)?;
+    let found = observed.into_iter().find(|observed| observed.run == run);
+    Ok(found.map(|observed| observed.phase))
+}
+
+async fn patiently<T>(what: &str, work: impl Future<Output = T>) -> Result<T, Broken> {
+    tokio::time::timeout(PATIENCE, work)
+        .await
+        .map_err(|_| Broken(format!("{what} did not come within {PATIENCE:?}")))
+}
+
+fn works<T>(what: &str, result: Result<T, ExecutorError>) -> Result<T, Broken> {
+    result.map_err(|error| Broken(format!("{what}: {error:?}")))
+}
+
+fn holds(condition: bool, what: &str, story: &Story) -> Verdict {
+    let log = String::from_utf8_lossy(&story.log);
+    require(condition, &format!("{what}; end: {:?}; log:\n{log}", story.end))
+}
+
+fn require(condition: bool, what: &str) -> Verdict {
+    if condition {
+        Ok(())
+    } else {
+        Err(Broken(format!("does not hold: {what}")))
+    }
+}

@@ -1,0 +1,151 @@
+//! A run's directory, read as a stream of events.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use futures::stream::{self, BoxStream, StreamExt};
+use ignite_core::{ids::RunId, run::FetchReport, run::RunEnd};
+
+use crate::executor::{
+    ExecutorError, RawCursor, RunEvent,
+    local::{
+        layout::Standing,
+        runs::{Runs, io_error, lock},
+        wake::Subscription,
+    },
+};
+
+const CHUNK_BYTES: usize = 64 * 1024;
+
+pub(super) fn follow(
+    runs: Arc<Runs>,
+    run: RunId,
+    from: &RawCursor,
+) -> BoxStream<'static, Result<RunEvent, ExecutorError>> {
+    let reader = Reader {
+        runs,
+        run,
+        log: None,
+        offset: from.0,
+        has_fetched: false,
+    };
+    stream::unfold(Some(Follower::new(reader)), |follower| async {
+        let mut follower = follower?;
+        let event = follower.next().await;
+        let is_last = matches!(event, Err(_) | Ok(RunEvent::Ended(_)));
+        Some((event, (!is_last).then_some(follower)))
+    })
+    .boxed()
+}
+
+struct Follower {
+    reader: Arc<Mutex<Reader>>,
+    /// From the first event on.
+    subscription: Option<Subscription>,
+}
+
+/// The blocking half.
+struct Reader {
+    runs: Arc<Runs>,
+    run: RunId,
+    log: Option<File>,
+    offset: u64,
+    has_fetched: bool,
+}
+
+enum Look {
+    Fetched(FetchReport),
+    Output(Bytes),
+    Ended(RunEnd),
+    Nothing,
+}
+
+// === impl Follower ===
+
+impl Follower {
+    fn new(reader: Reader) -> Self {
+        Self {
+            reader: Arc::new(Mutex::new(reader)),
+            subscription: None,
+        }
+    }
+
+    async fn next(&mut self) -> Result<RunEvent, ExecutorError> {
+        loop {
+            // Before the first look, so that no change falls between the two.
+            let subscription = match &self.subscription {
+                Some(subscription) => subscription,
+                None => {
+                    let subscription = {
+                        let reader = lock(&self.reader);
+                        reader.runs.wake.subscribe(reader.runs.dir(reader.run).path())
+                    };
+                    self.subscription.insert(subscription)
+                }
+            };
+            let reader = Arc::clone(&self.reader);
+            let (look, offset) = tokio::task::spawn_blocking(move || {
+                let mut reader = lock(&reader);
+                reader.look().map(|look| (look, reader.offset))
+            })
+            .await
+            .map_err(|error| ExecutorError::Other(format!("a task of the executor failed: {error}")))??;
+            match look {
+                Look::Fetched(report) => return Ok(RunEvent::Fetched(report)),
+                Look::Output(bytes) => {
+                    let end = RawCursor(offset);
+                    return Ok(RunEvent::Output { bytes, end });
+                }
+                Look::Ended(end) => return Ok(RunEvent::Ended(end)),
+                Look::Nothing => subscription.changed().await,
+            }
+        }
+    }
+}
+
+// === impl Reader ===
+
+impl Reader {
+    fn look(&mut self) -> Result<Look, ExecutorError> {
+        // Looked up before the log is: it is written after the log's last byte.
+        let standing = self.runs.carry_on(self.run)?;
+        let doing = format!("follow {}", self.run);
+        let found = self.fetched().transpose().or_else(|| self.output().transpose());
+        match (found, standing) {
+            (Some(found), _) => found.map_err(io_error(doing)),
+            (None, Standing::Ended(end)) => Ok(Look::Ended(end)),
+            (None, Standing::Prepared | Standing::Live(_) | Standing::Abandoned) => Ok(Look::Nothing),
+        }
+    }
+
+    fn fetched(&mut self) -> io::Result<Option<Look>> {
+        if self.has_fetched {
+            return Ok(None);
+        }
+        let fetched = self.runs.dir(self.run).fetched()?;
+        self.has_fetched = fetched.is_some();
+        Ok(fetched.map(Look::Fetched))
+    }
+
+    fn output(&mut self) -> io::Result<Option<Look>> {
+        let log = match &self.log {
+            Some(log) => log,
+            None => self.log.insert(File::open(self.runs.dir(self.run).log())?),
+        };
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let count = log.read_at(&mut chunk, self.offset)?;
+        if count == 0 {
+            return Ok(None);
+        }
+        chunk.truncate(count);
+        self.offset = self
+            .offset
+            .saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        Ok(Some(Look::Output(Bytes::from(chunk))))
+    }
+}

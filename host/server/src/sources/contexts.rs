@@ -1,0 +1,355 @@
+//! Uploaded build contexts: archives kept by their content, each organization's apart.
+//!
+//! An upload is written to a staging file while it is hashed, inspected there, and only then moved to
+//! `contexts/<org>/<sha256>`, synced to disk before it is acknowledged. Whatever fails before leaves nothing; what a crash
+//! leaves in staging is swept at the next start. Who used a context last and when it expires is not known here.
+
+mod staging;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    num::NonZero,
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+};
+
+use bytes::Bytes;
+use futures::{Stream, StreamExt, TryStreamExt};
+use ignite_core::ids::{ContextId, OrgId};
+use object_store::{
+    ObjectStore, ObjectStoreExt, buffered::BufWriter, local::LocalFileSystem, path::Path as Key,
+};
+use tempfile::TempPath;
+use tokio::{io::AsyncWriteExt, sync::Semaphore, task::spawn_blocking};
+
+use self::staging::Staged;
+use super::archive::{self, ArchiveError, ArchiveLimits, ArchiveSummary};
+use crate::error::Error;
+
+/// Where contexts are kept. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct ContextStore {
+    store: Arc<dyn ObjectStore>,
+    /// Set where the store is a directory of this machine: staging is inside it, and moving in place is a rename.
+    directory: Option<LocalFileSystem>,
+    staging: PathBuf,
+    /// Inspecting takes a whole core each time.
+    inspections: Arc<Semaphore>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadLimits {
+    /// Of the archive as it is sent.
+    pub upload_bytes_max: u64,
+    pub archive: ArchiveLimits,
+}
+
+/// A context that is on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredContext {
+    pub id: ContextId,
+    pub size_bytes: u64,
+    pub sha256_hex: String,
+    pub summary: ArchiveSummary,
+}
+
+/// A stored context as a file of this machine, for as long as this lives.
+#[derive(Debug)]
+pub enum ContextFile {
+    Stored(PathBuf),
+    /// A copy out of a remote store.
+    Copied(TempPath),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ContextError {
+    /// The archive is not acceptable; `field` is that of the request it came in.
+    #[error("{refusal}")]
+    Refused { field: &'static str, refusal: Refusal },
+    /// The caller's stream failed.
+    #[error("the upload broke off")]
+    Stream(#[source] Error),
+    #[error("{doing}")]
+    Internal {
+        doing: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the archive is larger than {max} bytes")]
+    TooLarge { max: u64 },
+    #[error("{expected} bytes were announced, {received} came")]
+    SizeMismatch { expected: u64, received: u64 },
+    #[error(transparent)]
+    Archive(ArchiveError),
+}
+
+/// Where an archive came in, in proto names.
+const UPLOADED: &str = "chunk";
+const INLINE: &str = "zipped_code";
+const EXPECTED_SIZE: &str = "metadata.expected_size_bytes";
+
+const STAGING: &str = "staging";
+const CONTEXTS: &str = "contexts";
+
+// === impl ContextStore ===
+
+impl ContextStore {
+    /// Keeps contexts in a directory, made if it is missing. What earlier uploads left unfinished there is removed.
+    pub fn local(directory: &Path) -> Result<Self, ContextError> {
+        let staging = directory.join(STAGING);
+        staging::sweep(&staging).map_err(|source| internal("preparing the directory of contexts", source))?;
+        let files = LocalFileSystem::new_with_prefix(directory)
+            .map_err(|source| internal("opening the directory of contexts", source))?
+            .with_fsync(true);
+        Ok(Self {
+            store: Arc::new(files.clone()),
+            directory: Some(files),
+            staging,
+            inspections: inspections(),
+        })
+    }
+
+    /// Keeps contexts in any object store. `staging` is a local directory of this store's own, swept now.
+    pub fn remote(store: Arc<dyn ObjectStore>, staging: PathBuf) -> Result<Self, ContextError> {
+        staging::sweep(&staging).map_err(|source| internal("preparing the staging directory", source))?;
+        Ok(Self {
+            store,
+            directory: None,
+            staging,
+            inspections: inspections(),
+        })
+    }
+
+    /// Stores an archive as it arrives. `expected_size_bytes` of 0 means that the size was not announced.
+    pub async fn upload(
+        &self,
+        org: &OrgId,
+        mut archive: impl Stream<Item = Result<Bytes, Error>> + Send + Unpin,
+        expected_size_bytes: u64,
+        limits: &UploadLimits,
+    ) -> Result<StoredContext, ContextError> {
+        let mut staged = Staged::new(&self.staging).map_err(writing)?;
+        while let Some(chunk) = archive.next().await {
+            let chunk = chunk.map_err(ContextError::Stream)?;
+            // Refused as soon as it is known, so that nobody sends gigabytes for nothing.
+            let size_bytes = staged.size_bytes().saturating_add(chunk.len() as u64);
+            if size_bytes > limits.upload_bytes_max {
+                let max = limits.upload_bytes_max;
+                return Err(ContextError::refused(UPLOADED, Refusal::TooLarge { max }));
+            }
+            check_size(expected_size_bytes, size_bytes, |expected, received| {
+                received > expected
+            })?;
+            staged.push(chunk).await.map_err(writing)?;
+        }
+        check_size(expected_size_bytes, staged.size_bytes(), |expected, received| {
+            received != expected
+        })?;
+        self.keep(org, staged, &limits.archive, UPLOADED).await
+    }
+
+    /// Stores an archive that came within a request.
+    pub async fn put_inline(
+        &self,
+        org: &OrgId,
+        archive: Bytes,
+        limits: &UploadLimits,
+    ) -> Result<StoredContext, ContextError> {
+        if archive.len() as u64 > limits.upload_bytes_max {
+            let max = limits.upload_bytes_max;
+            return Err(ContextError::refused(INLINE, Refusal::TooLarge { max }));
+        }
+        let mut staged = Staged::new(&self.staging).map_err(writing)?;
+        staged.push(archive).await.map_err(writing)?;
+        self.keep(org, staged, &limits.archive, INLINE).await
+    }
+
+    async fn keep(
+        &self,
+        org: &OrgId,
+        staged: Staged,
+        limits: &ArchiveLimits,
+        field: &'static str,
+    ) -> Result<StoredContext, ContextError> {
+        let written = staged.finish().await.map_err(writing)?;
+        let permit = Arc::clone(&self.inspections).acquire_owned().await;
+        let limits = limits.clone();
+        let inspected = spawn_blocking(move || {
+            let _permit = permit;
+            let summary = archive::inspect(written.file.as_file(), &limits)?;
+            Ok((written, summary))
+        });
+        let (written, summary) = inspected
+            .await
+            .map_err(|source| internal("inspecting the archive", source))?
+            .map_err(|error: ArchiveError| ContextError::archive(field, error))?;
+        let id = ContextId::from_sha256(written.sha256);
+        self.place(&key(org, &id), written.file.into_temp_path()).await?;
+        Ok(StoredContext {
+            sha256_hex: id.sha256_hex(),
+            id,
+            size_bytes: written.size_bytes,
+            summary,
+        })
+    }
+
+    /// Makes the staged file the object of this key. The same content may be there already; then it replaces itself.
+    async fn place(&self, key: &Key, staged: TempPath) -> Result<(), ContextError> {
+        let failed = |source| internal("moving the context in place", source);
+        if self.directory.is_some() {
+            let name = staged
+                .file_name()
+                .and_then(|name| name.to_str())
+                .unwrap_or_default();
+            self.store
+                .rename(&Key::from_iter([STAGING, name]), key)
+                .await
+                .map_err(failed)?;
+            // It has another name now; this one may be somebody else's any moment.
+            let _ = staged.keep();
+            return Ok(());
+        }
+        let copying = |source| internal("sending the context to its store", source);
+        let mut from = tokio::fs::File::open(&staged).await.map_err(copying)?;
+        let mut to = BufWriter::new(Arc::clone(&self.store), key.clone());
+        if let Err(error) = tokio::io::copy(&mut from, &mut to).await {
+            // An upload that is not aborted stays in the store, unseen and paid for.
+            let _ = to.abort().await;
+            return Err(copying(error));
+        }
+        to.shutdown().await.map_err(copying)
+    }
+
+    /// The context as a file, or none if it is not stored.
+    pub async fn open(&self, org: &OrgId, id: &ContextId) -> Result<Option<ContextFile>, ContextError> {
+        let key = key(org, id);
+        let found = match self.store.get(&key).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(internal("reading a context", error)),
+        };
+        if let Some(directory) = &self.directory {
+            let path = directory
+                .path_to_filesystem(&key)
+                .map_err(|source| internal("reading a context", source))?;
+            return Ok(Some(ContextFile::Stored(path)));
+        }
+        let mut copy = Staged::new(&self.staging).map_err(writing)?;
+        let mut content = found.into_stream();
+        while let Some(chunk) = content.next().await {
+            let chunk = chunk.map_err(|source| internal("reading a context", source))?;
+            copy.push(chunk).await.map_err(writing)?;
+        }
+        let written = copy.finish().await.map_err(writing)?;
+        Ok(Some(ContextFile::Copied(written.file.into_temp_path())))
+    }
+
+    pub async fn exists(&self, org: &OrgId, id: &ContextId) -> Result<bool, ContextError> {
+        match self.store.head(&key(org, id)).await {
+            Ok(_) => Ok(true),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(internal("looking for a context", error)),
+        }
+    }
+
+    /// Ok if it is not there.
+    pub async fn delete(&self, org: &OrgId, id: &ContextId) -> Result<(), ContextError> {
+        match self.store.delete(&key(org, id)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(internal("deleting a context", error)),
+        }
+    }
+
+    /// Every stored context, so that those nobody remembers can be deleted.
+    pub async fn list(&self) -> Result<Vec<(OrgId, ContextId)>, ContextError> {
+        let listed = self.store.list(Some(&Key::from(CONTEXTS)));
+        listed
+            .try_filter_map(async |object| Ok(parse_key(&object.location)))
+            .try_collect()
+            .await
+            .map_err(|source| internal("listing the contexts", source))
+    }
+}
+
+fn inspections() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(
+        thread::available_parallelism().map_or(1, NonZero::get),
+    ))
+}
+
+fn key(org: &OrgId, id: &ContextId) -> Key {
+    Key::from_iter([CONTEXTS, org.as_str(), &id.sha256_hex()])
+}
+
+fn parse_key(key: &Key) -> Option<(OrgId, ContextId)> {
+    let mut parts = key.parts().skip(1);
+    let (org, sha256) = (parts.next()?, parts.next()?);
+    let id = format!("{}{}", ContextId::PREFIX, sha256.as_ref());
+    Some((org.as_ref().parse().ok()?, id.parse().ok()?))
+}
+
+fn check_size(expected: u64, received: u64, wrong: impl Fn(u64, u64) -> bool) -> Result<(), ContextError> {
+    if expected > 0 && wrong(expected, received) {
+        let refusal = Refusal::SizeMismatch { expected, received };
+        return Err(ContextError::refused(EXPECTED_SIZE, refusal));
+    }
+    Ok(())
+}
+
+fn writing(source: std::io::Error) -> ContextError {
+    internal("writing an uploaded archive", source)
+}
+
+fn internal(
+    doing: &'static str,
+    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+) -> ContextError {
+    ContextError::Internal {
+        doing,
+        source: source.into(),
+    }
+}
+
+// === impl ContextFile ===
+
+impl ContextFile {
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Stored(path) => path,
+            Self::Copied(path) => path,
+        }
+    }
+}
+
+// === impl ContextError ===
+
+impl ContextError {
+    fn refused(field: &'static str, refusal: Refusal) -> Self {
+        Self::Refused { field, refusal }
+    }
+
+    fn archive(field: &'static str, error: ArchiveError) -> Self {
+        if error.is_internal() {
+            internal("inspecting the archive", error)
+        } else {
+            Self::refused(field, Refusal::Archive(error))
+        }
+    }
+}
+
+impl From<ContextError> for Error {
+    fn from(error: ContextError) -> Self {
+        match error {
+            ContextError::Refused { field, refusal } => Self::invalid(field, refusal.to_string()),
+            ContextError::Stream(error) => error,
+            internal @ ContextError::Internal { .. } => Self::internal(internal),
+        }
+    }
+}
