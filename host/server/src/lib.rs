@@ -3,9 +3,14 @@
 //! Arrows run one way: [`app`] → [`api`] → [`service`], [`driver`] → [`logs`], [`sources`] → [`store`], [`executor`].
 
 pub mod clock;
+pub mod driver;
 pub mod error;
 pub mod executor;
+pub mod logs;
+pub mod maintenance;
 pub mod principal;
+pub mod registry;
+pub mod service;
 pub mod sources;
 pub mod store;
 pub mod vault;

@@ -1,0 +1,468 @@
+//! Moves builds on: queues them, starts them, follows them to their end, and finds its way back after a restart.
+//!
+//! A build that is not terminal has one [`live::Live`]; everything that changes its state goes through that, one change
+//! after the other, each on disk before anyone learns of it. The scheduler decides *which* build starts, a task for each
+//! running build does the rest (`run`), and the reconciler compares records with what the executor knows. It is woken
+//! by a nudge and by a timer, takes no input, and is the same code after a restart.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use ignite_core::{
+    build::{Applied, Build, Effect, Event, Failure, FailureReason, Outcome, RetryPolicy, Status},
+    ids::{BuildId, OrgId, RunId},
+    queue::FairQueue,
+    reconcile::{self, Action},
+};
+use tokio::sync::Notify;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    clock,
+    error::{Error, Result},
+    executor::{Executor, local::Limits},
+    registry::Registry,
+    sources::contexts::ContextStore,
+    store::{Created, Idempotency, Store, logs::LogStore},
+    vault::Vault,
+};
+
+mod journal;
+mod live;
+mod run;
+#[cfg(test)]
+pub(crate) mod tests;
+
+pub use live::Live;
+
+/// How often the reconciler looks by itself.
+const RECONCILE_EVERY: Duration = Duration::from_secs(30);
+
+/// What the operator set for all builds.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub retry: RetryPolicy,
+    pub log_bytes_max: u64,
+    pub registry: RegistrySettings,
+    pub limits: Limits,
+    pub queue_per_org_max: usize,
+}
+
+/// Where images go.
+#[derive(Debug, Clone)]
+pub struct RegistrySettings {
+    /// Host and optional port.
+    pub host: String,
+    /// Hosts that are spoken to by plain http.
+    pub insecure: Vec<String>,
+    /// Tried before Docker Hub.
+    pub mirrors: Vec<String>,
+}
+
+/// What the driver works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub store: Arc<Store>,
+    pub logs: Arc<LogStore>,
+    pub vault: Arc<Vault>,
+    pub contexts: Arc<ContextStore>,
+    pub executor: Arc<dyn Executor>,
+    pub registry: Registry,
+}
+
+#[derive(Debug)]
+pub struct Driver {
+    settings: Settings,
+    parts: Parts,
+    queue: Mutex<FairQueue>,
+    /// New builds on their way into the queue: they have their place in it already.
+    arriving: Mutex<HashMap<OrgId, usize>>,
+    live: Mutex<HashMap<BuildId, Arc<Live>>>,
+    nudge: Notify,
+    tasks: TaskTracker,
+    stopping: CancellationToken,
+}
+
+/// Held by the task that drives a build. Whatever ends the task, the build's place among the running ones is given back,
+/// and a build that is to be tried again is queued.
+struct Driving {
+    driver: Arc<Driver>,
+    live: Arc<Live>,
+}
+
+// === impl Driver ===
+
+impl Driver {
+    /// A driver with nothing in it; [`Driver::start`] loads what the store has.
+    pub fn new(settings: Settings, parts: Parts, queue: FairQueue) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            parts,
+            queue: Mutex::new(queue),
+            arriving: Mutex::default(),
+            live: Mutex::default(),
+            nudge: Notify::new(),
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+        })
+    }
+
+    /// Takes up every stored build that is not terminal, then schedules until [`Driver::stop`].
+    pub async fn start(self: &Arc<Self>) -> Result<()> {
+        self.reconcile().await?;
+        let driver = Arc::clone(self);
+        self.tasks.spawn(async move { driver.schedule().await });
+        Ok(())
+    }
+
+    /// Stops scheduling and lets go of the running builds; their runs go on and the next start takes them up again.
+    pub async fn stop(&self) {
+        self.stopping.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Stores a new build and takes it up; durable when this returns. Once begun it goes on to its end, though its caller
+    /// may no longer wait: no build is stored and then driven by nobody. None if the organization's queue is full.
+    pub async fn create(
+        self: &Arc<Self>,
+        build: Arc<Build>,
+        sealed_spec: Vec<u8>,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Option<Created>> {
+        if !self.take_place(&build.org) {
+            return Ok(None);
+        }
+        let driver = Arc::clone(self);
+        let stored = self.tasks.spawn(async move {
+            // In sight before its record is: whoever finds the one finds the other.
+            let live = driver.show(Arc::clone(&build), 0);
+            let created = driver
+                .parts
+                .store
+                .create_build(Arc::clone(&build), sealed_spec, idempotency)
+                .await;
+            match &created {
+                Ok(Created::New) => driver.enqueue(&live),
+                Ok(Created::Replayed(_) | Created::KeyReused) | Err(_) => driver.retire(&live),
+            }
+            driver.leave_place(&build.org);
+            created
+        });
+        Ok(Some(stored.await.map_err(Error::internal)??))
+    }
+
+    /// The live part of a build that is not terminal.
+    pub fn live(&self, id: BuildId) -> Option<Arc<Live>> {
+        self.live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&id)
+            .map(Arc::clone)
+    }
+
+    /// 1 is next; none when it is not queued.
+    pub fn queue_position(&self, id: BuildId) -> Option<usize> {
+        self.queue().position(id)
+    }
+
+    /// Asks for the end of a build, and waits a little for it: killing takes a moment.
+    pub async fn cancel(self: &Arc<Self>, live: &Arc<Live>, patience: Duration) -> Result<Arc<Build>> {
+        let mut changes = live.changes();
+        let (driver, target) = (Arc::clone(self), Arc::clone(live));
+        // A caller that goes away must not leave the record changed and the live part as it was.
+        let cancelling = self
+            .tasks
+            .spawn(async move { driver.apply(&target, Event::CancelRequested).await });
+        cancelling.await.map_err(Error::internal)??;
+        let ended = changes.wait_for(|build| build.status.is_terminal());
+        match tokio::time::timeout(patience, ended).await {
+            Ok(Ok(build)) => Ok(Arc::clone(&build)),
+            Ok(Err(_)) | Err(_) => Ok(live.current()),
+        }
+    }
+
+    /// The only way to change a build's state: decides, stores, announces, then acts on the effects. Not to be cut off
+    /// but by the end of the process.
+    async fn apply(&self, live: &Arc<Live>, event: Event) -> Result<Applied> {
+        let applied = live
+            .apply(&self.parts.store, event, clock::now_ms(), &self.settings.retry)
+            .await?;
+        if let Applied::Changed(effects) = &applied {
+            for effect in effects {
+                self.act(live, *effect);
+            }
+            if live.current().status.is_terminal() {
+                self.retire(live);
+            }
+        }
+        Ok(applied)
+    }
+
+    fn act(&self, live: &Arc<Live>, effect: Effect) {
+        let build = live.current();
+        match effect {
+            Effect::Dequeue => {
+                self.queue().remove(build.id);
+            }
+            // The task that drives the run acts on these: it owns the run.
+            Effect::StopRun(_) => live.stop_requested().notify_one(),
+            Effect::ForgetRun(_) | Effect::Requeue => {}
+        }
+    }
+
+    /// A terminal build needs no live part: followers are let go, once its record is what they will find.
+    fn retire(&self, live: &Arc<Live>) {
+        self.live
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&live.id());
+        live.log().close();
+    }
+
+    /// The build's live part, made if it has none.
+    fn show(&self, build: Arc<Build>, log_end_offset: u64) -> Arc<Live> {
+        let mut all = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(
+            all.entry(build.id)
+                .or_insert_with(|| Arc::new(Live::new(build, log_end_offset))),
+        )
+    }
+
+    /// Queues the build if it is pending.
+    fn enqueue(&self, live: &Arc<Live>) {
+        let build = live.current();
+        if build.status == Status::Pending {
+            self.queue()
+                .push(build.id, &build.org, build.priority, build.not_before_ms);
+            // Cancelled in between, it was taken out before it was in.
+            if live.current().status != Status::Pending {
+                self.queue().remove(build.id);
+            }
+            self.nudge.notify_one();
+        }
+    }
+
+    fn take_place(&self, org: &OrgId) -> bool {
+        let queue = self.queue();
+        let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = arriving.get(org).copied().unwrap_or(0);
+        let has_room = queue.queued(org).saturating_add(before) < self.settings.queue_per_org_max;
+        if has_room {
+            arriving.insert(org.clone(), before.saturating_add(1));
+        }
+        has_room
+    }
+
+    fn leave_place(&self, org: &OrgId) {
+        let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        match arriving.get_mut(org) {
+            Some(count) if *count > 1 => *count = count.saturating_sub(1),
+            Some(_) | None => {
+                arriving.remove(org);
+            }
+        }
+    }
+
+    fn queue(&self) -> MutexGuard<'_, FairQueue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn schedule(self: Arc<Self>) {
+        let mut reconcile_at = tokio::time::Instant::now() + RECONCILE_EVERY;
+        loop {
+            self.start_what_may_start();
+            let wake = self.queue().next_due_ms().map(clock::until);
+            let wake = tokio::time::sleep(wake.unwrap_or(RECONCILE_EVERY));
+            tokio::select! {
+                // First: builds that are let go of make room, which must not be filled again.
+                biased;
+                () = self.stopping.cancelled() => return,
+                () = self.nudge.notified() => {}
+                () = wake => {}
+                () = tokio::time::sleep_until(reconcile_at) => {
+                    reconcile_at = tokio::time::Instant::now() + RECONCILE_EVERY;
+                    let reconciled = tokio::select! {
+                        () = self.stopping.cancelled() => return,
+                        reconciled = self.reconcile() => reconciled,
+                    };
+                    if let Err(error) = reconciled {
+                        tracing::error!(error = %clock::chain(&error), "reconcile.failed");
+                    }
+                }
+            }
+        }
+    }
+
+    fn start_what_may_start(self: &Arc<Self>) {
+        while !self.stopping.is_cancelled() {
+            let next = self.queue().pop_next(clock::now_ms());
+            let Some(next) = next else { return };
+            match self.live(next.build) {
+                Some(live) => self.drive(live),
+                None => {
+                    self.queue().ended(next.build);
+                }
+            }
+        }
+    }
+
+    /// Drives the build in a task of its own, unless one does already.
+    fn drive(self: &Arc<Self>, live: Arc<Live>) {
+        if !live.claim() {
+            return;
+        }
+        let driving = Driving {
+            driver: Arc::clone(self),
+            live,
+        };
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = driving.driver.stopping.cancelled() => {}
+                () = run::drive(&driving.driver, &driving.live) => {}
+            }
+        });
+    }
+
+    /// Compares records and runs, and acts on the difference.
+    async fn reconcile(self: &Arc<Self>) -> Result<()> {
+        let observed = self.parts.executor.observe().await.map_err(Error::internal)?;
+        let builds = self.parts.store.live_builds().await?;
+        let actions = reconcile::plan(builds.iter().map(Arc::as_ref), &observed);
+        let builds: HashMap<BuildId, Arc<Build>> =
+            builds.into_iter().map(|build| (build.id, build)).collect();
+        for action in actions {
+            // One build that cannot be taken up is tried again with the next look, and keeps no other waiting.
+            if let Err(error) = self.carry_out(action, &builds).await {
+                tracing::error!(?action, error = %clock::chain(&error), "reconcile.action_failed");
+            }
+        }
+        Ok(())
+    }
+
+    async fn carry_out(
+        self: &Arc<Self>,
+        action: Action,
+        builds: &HashMap<BuildId, Arc<Build>>,
+    ) -> Result<()> {
+        match action {
+            Action::Enqueue(id) => {
+                if let Some(build) = builds.get(&id) {
+                    self.take_up(build).await?;
+                }
+            }
+            Action::Adopt(run) => {
+                if let Some(build) = builds.get(&run.build) {
+                    self.adopt(run, build).await?;
+                }
+            }
+            Action::Recover(run) => {
+                let Some(build) = builds.get(&run.build) else {
+                    return Ok(());
+                };
+                let head = self.parts.logs.head(run.build).await.map_err(Error::internal)?;
+                if head.is_some_and(|head| head.run == run) {
+                    self.report_lost(run, build).await?;
+                } else {
+                    self.adopt(run, build).await?;
+                }
+            }
+            Action::ReportLost(run) => {
+                if let Some(build) = builds.get(&run.build) {
+                    self.report_lost(run, build).await?;
+                }
+            }
+            // The task that drives the run stops it as soon as it has taken it up.
+            Action::Stop(_) => {}
+            Action::Forget(run) => self.forget(run),
+        }
+        Ok(())
+    }
+
+    async fn adopt(self: &Arc<Self>, run: RunId, build: &Arc<Build>) -> Result<()> {
+        if let Some(live) = self.undriven(run, build).await? {
+            self.queue().started(live.id(), &build.org);
+            self.drive(live);
+        }
+        Ok(())
+    }
+
+    /// Ends a run of which nothing is left but its record.
+    async fn report_lost(self: &Arc<Self>, run: RunId, build: &Arc<Build>) -> Result<()> {
+        let Some(live) = self.undriven(run, build).await? else {
+            return Ok(());
+        };
+        let failure = Failure {
+            reason: FailureReason::Internal,
+            message: "the machine lost the build's run".to_owned(),
+        };
+        self.apply(
+            &live,
+            Event::Ended {
+                run,
+                outcome: Outcome::Infrastructure { failure },
+            },
+        )
+        .await?;
+        self.enqueue(&live);
+        Ok(())
+    }
+
+    /// The live part of the build, if `run` is still its current one and nobody drives it: the plan may be old by now.
+    async fn undriven(&self, run: RunId, build: &Arc<Build>) -> Result<Option<Arc<Live>>> {
+        let live = self.take_up(build).await?;
+        Ok(live.filter(|live| !live.is_driven() && live.current().current_run() == Some(run)))
+    }
+
+    /// None if the build is over: it was not when `build` was read.
+    async fn take_up(&self, build: &Arc<Build>) -> Result<Option<Arc<Live>>> {
+        if let Some(live) = self.live(build.id) {
+            return Ok(Some(live));
+        }
+        // New builds are in sight before their records are, so this one is of before the start, or was retired since.
+        // A record read now tells: its end is on disk before it goes out of sight.
+        let current = self.parts.store.get_build(&build.org, build.id).await?;
+        let Some(current) = current.filter(|current| !current.status.is_terminal()) else {
+            return Ok(None);
+        };
+        // What never ran has no log. There may be very many of these.
+        let head = match current.runs.is_empty() {
+            true => None,
+            false => self.parts.logs.head(current.id).await.map_err(Error::internal)?,
+        };
+        let live = self.show(current, head.map_or(0, |head| head.end_offset));
+        self.enqueue(&live);
+        Ok(Some(live))
+    }
+
+    /// Removes what is left of a run, in a task of its own: a live one has to be killed first, and that takes a while.
+    fn forget(self: &Arc<Self>, run: RunId) {
+        let driver = Arc::clone(self);
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = driver.stopping.cancelled() => {}
+                forgotten = driver.parts.executor.forget(run) => {
+                    if let Err(error) = forgotten {
+                        // The next look finds it again.
+                        tracing::warn!(run = %run, error = %clock::chain(&error), "run.forget_failed");
+                    }
+                }
+            }
+        });
+    }
+}
+
+// === impl Driving ===
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        self.live.release();
+        self.driver.queue().ended(self.live.id());
+        self.driver.enqueue(&self.live);
+        self.driver.nudge.notify_one();
+    }
+}

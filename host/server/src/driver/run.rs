@@ -1,0 +1,370 @@
+//! One attempt of a build, from its start to its record.
+//!
+//! Every step may be cut off and begun again: by a crash, by the daemon's end, by an executor that failed. What was
+//! done is found done.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::StreamExt as _;
+use ignite_core::{
+    build::{Event, Failure, FailureReason, Image, Outcome},
+    ids::RunId,
+    kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
+    redact::Redactor,
+    run::{EndCause, RunEnd},
+    spec::{BuildSpec, Source},
+};
+
+use super::{Driver, Live};
+use crate::{
+    clock,
+    error::{Error, Result},
+    executor::{ExecutorError, RunEvent, RunPlan, RunSource},
+    logs::Pipeline,
+    sources::contexts::ContextFile,
+    store::StoreError,
+};
+use tokio::time::Instant;
+
+/// The same in every executor's sandbox. Below Kaniko's own directory, which it leaves out of images: a mount
+/// elsewhere would hide what a Dockerfile puts there.
+const WORKSPACE: &str = "/kaniko/context";
+const DIGEST_FILE: &str = "/kaniko/digest";
+
+/// Between attempts to do what the machine did not let us do.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// How often starting a run, or following it, may fail in a row before the run counts as lost. Giving up kills a run that
+/// may be well, and the next attempt does all of its steps again: not to be done for a hiccup.
+const EXECUTOR_FAILURES_MAX: u32 = 10;
+/// A stream of events that lasted this long was no failure, however it ended: some executors cut idle ones.
+const STREAM_LASTS_MIN: Duration = Duration::from_secs(10);
+
+/// How often our own side of an attempt may fail in a row before the attempt ends as failed.
+const DRIVE_FAILURES_MAX: u32 = 10;
+
+/// Drives the build's current run, or its next, to the end. Errors are ours: they are logged and tried again. What lasts
+/// ends the attempt, or the build could neither end nor be cancelled.
+pub(super) async fn drive(driver: &Arc<Driver>, live: &Arc<Live>) {
+    let mut failures = 0_u32;
+    loop {
+        let Err(error) = attempt(driver, live).await else {
+            return;
+        };
+        failures = failures.saturating_add(1);
+        tracing::error!(build = %live.id(), error = %clock::chain(&error), failures, "run.drive_failed");
+        if failures >= DRIVE_FAILURES_MAX || live.current().cancel_requested {
+            match give_up(driver, live).await {
+                Ok(true) => return,
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::error!(build = %live.id(), error = %clock::chain(&error), "run.give_up_failed");
+                }
+            }
+        }
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+    }
+}
+
+/// Ends the current run without having followed it to its end. False if there is none, or if the disk has failed: then
+/// nothing can be recorded, and the next process finds the run as it is.
+async fn give_up(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<bool> {
+    if driver.parts.store.health().is_err() || driver.parts.logs.health().is_err() {
+        return Ok(false);
+    }
+    let Some(run) = live.current().current_run() else {
+        return Ok(false);
+    };
+    let failure = Failure {
+        reason: FailureReason::Internal,
+        message: "the gateway could not see the run through; its own log says why".to_owned(),
+    };
+    driver
+        .apply(
+            live,
+            Event::Ended {
+                run,
+                outcome: Outcome::Infrastructure { failure },
+            },
+        )
+        .await?;
+    forget(driver, run).await;
+    Ok(true)
+}
+
+async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
+    let build = live.current();
+    if build.status.is_terminal() {
+        return Ok(());
+    }
+    let run = match build.current_run() {
+        Some(run) => run,
+        None => {
+            let run = build.next_run();
+            match driver.apply(live, Event::Started { run }).await {
+                Ok(_) => run,
+                // Cancelled between the queue and here.
+                Err(Error::FailedPrecondition { .. }) => return Ok(()),
+                Err(error) => return Err(error),
+            }
+        }
+    };
+    let build = live.current();
+    let sealed = driver
+        .parts
+        .store
+        .spec(build.id)
+        .await?
+        .ok_or(StoreError::Dangling(build.id))?;
+    let spec = driver
+        .parts
+        .vault
+        .open_spec(&build.org, build.id, &sealed)
+        .map_err(Error::internal)?;
+    let redactor = Redactor::new(spec.secret_values());
+    let registry = &driver.settings.registry;
+    let reader = LogReader::new(kaniko::image_refs(
+        &registry.host,
+        &build.org,
+        spec.name(),
+        spec.tags(),
+    ));
+    let (mut pipeline, from) = Pipeline::resume(
+        Arc::clone(&driver.parts.logs),
+        Arc::clone(live.log()),
+        run,
+        redactor,
+        reader,
+        driver.settings.log_bytes_max,
+    )
+    .await
+    .map_err(Error::internal)?;
+
+    // Kept until the run is over: an executor may come back to the file.
+    let context = match spec.source() {
+        Source::Archive(context) => driver.parts.contexts.open(&build.org, context).await?,
+        Source::Git(_) => None,
+    };
+    let plan = plan(driver, live, run, &spec, context.as_ref());
+    let end = match ensure(driver, live, &plan).await {
+        Ok(()) => follow(driver, live, run, &mut pipeline, from).await?,
+        Err(error) => lost(&error),
+    };
+    pipeline.finish(end.ended_at_ms).await.map_err(Error::internal)?;
+    let outcome = outcome(driver, live, &spec, &end, &pipeline).await;
+    if let Outcome::Infrastructure { failure } = &outcome {
+        let note = format!("attempt {} failed: {}", run.attempt, failure.message);
+        pipeline
+            .last_note(&note, clock::now_ms())
+            .await
+            .map_err(Error::internal)?;
+    }
+    progress(driver, live, run, &pipeline).await?;
+    driver.apply(live, Event::Ended { run, outcome }).await?;
+    forget(driver, run).await;
+    Ok(())
+}
+
+async fn forget(driver: &Driver, run: RunId) {
+    if let Err(error) = driver.parts.executor.forget(run).await {
+        // The reconciler finds it again.
+        tracing::warn!(run = %run, error = %clock::chain(&error), "run.forget_failed");
+    }
+}
+
+/// Makes sure that the run exists, through failures that may pass.
+async fn ensure(driver: &Driver, live: &Live, plan: &RunPlan) -> std::result::Result<(), ExecutorError> {
+    let mut failures = 0_u32;
+    loop {
+        let error = match driver.parts.executor.ensure(plan).await {
+            Ok(()) => return Ok(()),
+            Err(error @ (ExecutorError::Unsupported(_) | ExecutorError::UnknownRun(_))) => return Err(error),
+            Err(error @ (ExecutorError::Io { .. } | ExecutorError::Other(_))) => error,
+        };
+        failures = failures.saturating_add(1);
+        tracing::warn!(run = %plan.run, error = %clock::chain(&error), failures, "run.start_failed");
+        if failures > EXECUTOR_FAILURES_MAX || live.current().cancel_requested {
+            return Err(error);
+        }
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+    }
+}
+
+fn plan(
+    driver: &Driver,
+    live: &Live,
+    run: RunId,
+    spec: &BuildSpec,
+    context: Option<&ContextFile>,
+) -> RunPlan {
+    let build = live.current();
+    let registry = &driver.settings.registry;
+    let source = match spec.source() {
+        Source::Archive(id) => RunSource::Archive {
+            // Without the file the fetch step says so; a run that has fetched before does not need it.
+            path: context.map(|file| file.path().to_owned()).unwrap_or_default(),
+            sha256: id.sha256_hex(),
+        },
+        Source::Git(git) => RunSource::Git(git.clone()),
+    };
+    RunPlan {
+        run,
+        org: build.org.clone(),
+        source,
+        dockerfile: spec.dockerfile().to_owned(),
+        kaniko_args: CommandPlan {
+            spec,
+            org: &build.org,
+            registry: &registry.host,
+            workspace: WORKSPACE,
+            digest_file: DIGEST_FILE,
+            insecure_registries: &registry.insecure,
+            registry_mirrors: &registry.mirrors,
+            extra_args: &[],
+        }
+        .args(),
+        build_args: spec.build_args().clone(),
+        timeout: spec.timeout(),
+    }
+}
+
+/// Follows the run to its end, through broken streams and requests to stop.
+async fn follow(
+    driver: &Arc<Driver>,
+    live: &Arc<Live>,
+    run: RunId,
+    pipeline: &mut Pipeline,
+    mut from: crate::executor::RawCursor,
+) -> Result<RunEnd> {
+    let executor = &driver.parts.executor;
+    let mut failures = 0_u32;
+    if live.current().cancel_requested {
+        executor.stop(run).await.map_err(Error::internal)?;
+    }
+    loop {
+        let mut events = executor.follow(run, from);
+        let began = Instant::now();
+        let failure = loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = live.stop_requested().notified() => {
+                    executor.stop(run).await.map_err(Error::internal)?;
+                    continue;
+                }
+            };
+            match event {
+                Some(Ok(RunEvent::Fetched(report))) => {
+                    driver.apply(live, Event::Fetched { run, report }).await?;
+                }
+                Some(Ok(RunEvent::Output { bytes, end })) => {
+                    failures = 0;
+                    pipeline
+                        .push(&bytes, end, clock::now_ms())
+                        .await
+                        .map_err(Error::internal)?;
+                    from = end;
+                    progress(driver, live, run, pipeline).await?;
+                }
+                Some(Ok(RunEvent::Ended(end))) => return Ok(end),
+                Some(Err(error)) => break error,
+                None => break ExecutorError::Other("the run's events ended before the run".to_owned()),
+            }
+        };
+        failures = if began.elapsed() > STREAM_LASTS_MIN {
+            1
+        } else {
+            failures.saturating_add(1)
+        };
+        tracing::warn!(run = %run, error = %clock::chain(&failure), failures, "run.follow_failed");
+        if failures > EXECUTOR_FAILURES_MAX {
+            return Ok(lost(&failure));
+        }
+        tokio::time::sleep(TRY_AGAIN_AFTER).await;
+    }
+}
+
+/// Records the steps when they changed.
+async fn progress(driver: &Arc<Driver>, live: &Arc<Live>, run: RunId, pipeline: &Pipeline) -> Result<()> {
+    let steps = pipeline.reader().steps();
+    if live.current().steps != steps {
+        let (steps, log_bytes) = (steps.to_vec(), pipeline.end_offset());
+        driver
+            .apply(
+                live,
+                Event::Progressed {
+                    run,
+                    steps,
+                    log_bytes,
+                },
+            )
+            .await?;
+    }
+    Ok(())
+}
+
+async fn outcome(
+    driver: &Driver,
+    live: &Live,
+    spec: &BuildSpec,
+    end: &RunEnd,
+    pipeline: &Pipeline,
+) -> Outcome {
+    let redact = |failure: Failure| Failure {
+        message: pipeline.redact_text(&failure.message),
+        ..failure
+    };
+    let limits = driver.settings.limits;
+    let facts = Facts {
+        dockerfile: spec.dockerfile(),
+        timeout: spec.timeout(),
+        memory_bytes_max: Some(limits.memory_bytes),
+        disk_bytes_max: Some(limits.disk_bytes),
+        cancel_requested: live.current().cancel_requested,
+    };
+    match kaniko::classify(end, pipeline.reader(), &facts) {
+        Verdict::Pushed { digest, refs } => match pushed_image(driver, live, &refs, digest).await {
+            Some(image) => Outcome::Succeeded {
+                image,
+                image_refs: refs,
+            },
+            None => Outcome::Failed {
+                failure: kaniko::not_pushed(),
+                image_refs: Vec::new(),
+            },
+        },
+        Verdict::Failed { failure, refs } => Outcome::Failed {
+            failure: redact(failure),
+            image_refs: refs,
+        },
+        Verdict::Cancelled { refs } => Outcome::Cancelled { image_refs: refs },
+        Verdict::Infrastructure { failure } => Outcome::Infrastructure {
+            failure: redact(failure),
+        },
+    }
+}
+
+/// None if the registry says that there is no such image: a step can forge all that speaks of a push, but not the image.
+async fn pushed_image(driver: &Driver, live: &Live, refs: &[String], digest: String) -> Option<Image> {
+    match driver.parts.registry.image(refs, &digest).await {
+        Ok(image) => Some(image),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => {
+            // That its size cannot be asked for now is no reason to call it failed.
+            tracing::warn!(build = %live.id(), error = %clock::chain(&error), "registry.manifest_unread");
+            Some(Image {
+                digest,
+                size_bytes: 0,
+                layer_count: 0,
+            })
+        }
+    }
+}
+
+fn lost(error: &ExecutorError) -> RunEnd {
+    let message = clock::chain(error);
+    RunEnd {
+        cause: EndCause::Lost { message },
+        ended_at_ms: clock::now_ms(),
+        digest: None,
+    }
+}

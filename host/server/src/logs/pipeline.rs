@@ -1,0 +1,222 @@
+//! The writing end of a build's log: redacts, cuts into frames, stores, announces.
+
+use std::{collections::VecDeque, ops::Range, sync::Arc};
+
+use bytes::Bytes;
+use ignite_core::{ids::RunId, kaniko::LogReader, redact::Redactor};
+
+use super::hub::LogHub;
+use crate::{
+    executor::RawCursor,
+    store::logs::{FRAME_BYTES_MAX, Frame, LogError, LogHead, LogStore},
+};
+
+/// Read at once when a log is taken up again.
+const READ_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Debug, thiserror::Error)]
+pub enum PipelineError {
+    #[error("the build's log could not be stored")]
+    Store(#[from] LogError),
+}
+
+/// One run's log, written by the one task that drives the run.
+#[derive(Debug)]
+pub struct Pipeline {
+    store: Arc<LogStore>,
+    hub: Arc<LogHub>,
+    run: RunId,
+    redactor: Redactor,
+    reader: LogReader,
+    head: LogHead,
+    /// End of the raw log that the redactor has seen.
+    raw_end: u64,
+    /// Whether the log so far ends with a whole line, or is empty.
+    ends_line: bool,
+    kept: Kept,
+}
+
+/// The frames that the size limit may still take away: those behind the first half of it.
+#[derive(Debug)]
+struct Kept {
+    bytes_max: u64,
+    /// Offset and length, oldest first.
+    tail: VecDeque<(u64, u64)>,
+    tail_bytes: u64,
+}
+
+// === impl Pipeline ===
+
+impl Pipeline {
+    /// Continues the run's log where the store has it, or starts it behind the log of the attempt before.
+    /// The second value is where to follow the executor from.
+    pub async fn resume(
+        store: Arc<LogStore>,
+        hub: Arc<LogHub>,
+        run: RunId,
+        redactor: Redactor,
+        mut reader: LogReader,
+        bytes_max: u64,
+    ) -> Result<(Self, RawCursor), PipelineError> {
+        let begun = LogHead {
+            run,
+            raw_cursor: 0,
+            run_start_offset: 0,
+            end_offset: 0,
+            gap: None,
+            closed: false,
+        };
+        let head = match store.head(run.build).await? {
+            None => begun,
+            Some(head) if head.run == run => head,
+            Some(head) => LogHead {
+                run_start_offset: head.end_offset,
+                end_offset: head.end_offset,
+                gap: head.gap,
+                ..begun
+            },
+        };
+        let mut kept = Kept {
+            bytes_max,
+            tail: VecDeque::new(),
+            tail_bytes: 0,
+        };
+        let mut position = 0;
+        let mut ends_line = true;
+        while let Some(read) = store.read(run.build, position, READ_BYTES_MAX).await? {
+            let Some(end) = read.frames.last().map(Frame::end) else {
+                break;
+            };
+            for frame in &read.frames {
+                if frame.offset >= head.run_start_offset {
+                    if frame.offset > position {
+                        reader.gap();
+                    }
+                    reader.push(&frame.data, frame.timestamp_ms);
+                }
+                kept.add(frame);
+                ends_line = frame.data.ends_with(b"\n");
+                position = frame.end();
+            }
+            position = end;
+        }
+        let from = RawCursor(head.raw_cursor);
+        let raw_end = head.raw_cursor;
+        Ok((
+            Self {
+                store,
+                hub,
+                run,
+                redactor,
+                reader,
+                head,
+                raw_end,
+                ends_line,
+                kept,
+            },
+            from,
+        ))
+    }
+
+    /// Takes raw log bytes that end at `end` in the executor's log; they are redacted, on disk and announced when this returns.
+    pub async fn push(&mut self, raw: &[u8], end: RawCursor, now_ms: i64) -> Result<(), PipelineError> {
+        let mut redacted = Vec::with_capacity(raw.len());
+        self.redactor.push(raw, &mut redacted);
+        self.raw_end = end.0;
+        // The cursor stands where the redactor holds nothing back: from there a fresh one says the same.
+        self.head.raw_cursor = end.0.saturating_sub(self.redactor.held_bytes());
+        self.append(redacted, now_ms).await
+    }
+
+    /// A line of our own behind the run's log, on a line of its own. Written once, however often the end is come to.
+    pub async fn last_note(&mut self, text: &str, now_ms: i64) -> Result<(), PipelineError> {
+        if self.head.closed {
+            return Ok(());
+        }
+        self.head.closed = true;
+        let start = if self.ends_line { "" } else { "\n" };
+        let line = format!("{start}[ignite] {}\n", self.redactor.redact_text(text));
+        self.append(line.into_bytes(), now_ms).await
+    }
+
+    /// The run's log is over: what was held back is let go.
+    pub async fn finish(&mut self, now_ms: i64) -> Result<(), PipelineError> {
+        let mut redacted = Vec::new();
+        self.redactor.finish(&mut redacted);
+        self.head.raw_cursor = self.raw_end;
+        self.append(redacted, now_ms).await?;
+        self.reader.finish(now_ms);
+        Ok(())
+    }
+
+    /// What the builder has said so far.
+    pub fn reader(&self) -> &LogReader {
+        &self.reader
+    }
+
+    pub fn end_offset(&self) -> u64 {
+        self.head.end_offset
+    }
+
+    /// For text of the run that does not come by the log.
+    pub fn redact_text(&self, text: &str) -> String {
+        self.redactor.redact_text(text)
+    }
+
+    async fn append(&mut self, redacted: Vec<u8>, now_ms: i64) -> Result<(), PipelineError> {
+        if redacted.is_empty() {
+            return Ok(());
+        }
+        self.reader.push(&redacted, now_ms);
+        self.ends_line = redacted.ends_with(b"\n");
+        let mut frames = Vec::with_capacity(redacted.len() / FRAME_BYTES_MAX + 1);
+        let mut rest = Bytes::from(redacted);
+        while !rest.is_empty() {
+            let data = rest.split_to(rest.len().min(FRAME_BYTES_MAX));
+            let frame = Frame {
+                offset: self.head.end_offset,
+                timestamp_ms: now_ms,
+                data,
+            };
+            self.head.end_offset = frame.end();
+            self.kept.add(&frame);
+            frames.push(frame);
+        }
+        let dropped = self.kept.make_room();
+        if let Some(dropped) = &dropped {
+            let start = self.head.gap.as_ref().map_or(dropped.start, |gap| gap.start);
+            self.head.gap = Some(start..dropped.end);
+        }
+        self.store
+            .append(self.run.build, frames.clone(), self.head.clone(), dropped)
+            .await?;
+        self.hub.publish(frames);
+        Ok(())
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    fn add(&mut self, frame: &Frame) {
+        if frame.end() > self.bytes_max / 2 {
+            let len = frame.data.len() as u64;
+            self.tail.push_back((frame.offset, len));
+            self.tail_bytes = self.tail_bytes.saturating_add(len);
+        }
+    }
+
+    /// The range to drop so that head and tail are within the limit again.
+    fn make_room(&mut self) -> Option<Range<u64>> {
+        let (first, _) = *self.tail.front()?;
+        let mut end = first;
+        while self.tail_bytes > self.bytes_max / 2 && self.tail.len() > 1 {
+            let Some((offset, len)) = self.tail.pop_front() else {
+                break;
+            };
+            self.tail_bytes = self.tail_bytes.saturating_sub(len);
+            end = offset.saturating_add(len);
+        }
+        (end > first).then_some(first..end)
+    }
+}

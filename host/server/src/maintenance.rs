@@ -1,0 +1,113 @@
+//! Lets go of what is no longer kept: contexts that nobody used for a while, logs older than the retention.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock,
+    error::{Error, Result},
+    sources::contexts::ContextStore,
+    store::{
+        Store,
+        logs::{LogDay, LogStore},
+    },
+};
+
+const EVERY: Duration = Duration::from_secs(600);
+/// Contexts deleted in one go.
+const CONTEXTS_AT_ONCE: usize = 256;
+const DAY_MS: i64 = 86_400_000;
+
+/// What is kept for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Retention {
+    /// After its last use.
+    pub context_ttl: Duration,
+    /// After the build was created.
+    pub log_days: u32,
+}
+
+#[derive(Debug)]
+pub struct Maintenance {
+    pub retention: Retention,
+    pub store: Arc<Store>,
+    pub logs: Arc<LogStore>,
+    pub contexts: Arc<ContextStore>,
+}
+
+// === impl Maintenance ===
+
+impl Maintenance {
+    pub async fn run(self, stopping: CancellationToken) {
+        loop {
+            // Apart: what keeps the one from working must not fill the disk with the other.
+            for (what, done) in [
+                ("contexts", self.expire_contexts().await),
+                ("logs", self.drop_logs(clock::now_ms()).await),
+            ] {
+                if let Err(error) = done {
+                    tracing::error!(what, error = %clock::chain(&error), "maintenance.failed");
+                }
+            }
+            tokio::select! {
+                () = stopping.cancelled() => return,
+                () = tokio::time::sleep(EVERY) => {}
+            }
+        }
+    }
+
+    /// Drops the logs of the days that are no longer kept, but for days on which a live build was created.
+    pub(crate) async fn drop_logs(&self, now_ms: i64) -> Result<()> {
+        let kept_ms = i64::from(self.retention.log_days).saturating_mul(DAY_MS);
+        let first_kept = LogDay::of_time(now_ms.saturating_sub(kept_ms));
+        let live = self.store.live_builds().await?;
+        let first_kept = live
+            .iter()
+            .map(|build| LogDay::of(build.id))
+            .fold(first_kept, LogDay::min);
+        let dropped = self
+            .logs
+            .drop_days_before(first_kept)
+            .await
+            .map_err(Error::internal)?;
+        if dropped > 0 {
+            tracing::info!(days = dropped, "logs.dropped");
+        }
+        Ok(())
+    }
+
+    async fn expire_contexts(&self) -> Result<()> {
+        let ttl_ms = i64::try_from(self.retention.context_ttl.as_millis()).unwrap_or(i64::MAX);
+        let before_ms = clock::now_ms().saturating_sub(ttl_ms);
+        loop {
+            let live = self.store.live_builds().await?;
+            let needed: BTreeSet<_> = live
+                .iter()
+                .filter_map(|build| Some((build.org.clone(), build.context.clone()?)))
+                .collect();
+            let expired = self.store.expired_contexts(before_ms, CONTEXTS_AT_ONCE).await?;
+            let count = expired.len();
+            for (key, _) in expired {
+                if needed.contains(&(key.org.clone(), key.id.clone())) {
+                    self.store
+                        .touch_context(&key.org, &key.id, clock::now_ms())
+                        .await?;
+                    continue;
+                }
+                // The row goes first: a use in between keeps both, and bytes without a row are found again by their upload.
+                if self
+                    .store
+                    .delete_expired_context(&key.org, &key.id, before_ms)
+                    .await?
+                {
+                    self.contexts.delete(&key.org, &key.id).await?;
+                    tracing::info!(org = %key.org, context = %key.id, "context.expired");
+                }
+            }
+            if count < CONTEXTS_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! The one implementation of every RPC; the transports in [`crate::api`] only decode, authenticate and encode.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{StreamExt as _, stream::BoxStream};
+use ignite_core::{
+    build::{Build, Status},
+    ids::{BuildId, ContextId},
+    request::{self, Rules},
+    spec::{BuildSpec, Source},
+};
+use ignite_proto::v1;
+use prost::Message as _;
+
+use crate::{
+    clock,
+    driver::Driver,
+    error::{Error, Result},
+    logs::{follow, replay},
+    principal::{Principal, Scope},
+    sources::contexts::{ContextStore, StoredContext, UploadLimits},
+    store::{BuildFilter, ContextRow, Created, Idempotency, Store, StoreError, logs::LogStore},
+    vault::Vault,
+};
+
+mod convert;
+#[cfg(test)]
+mod tests;
+
+/// A server-streaming response.
+pub type Streaming<T> = BoxStream<'static, Result<T>>;
+
+/// How long CancelBuild waits for a running build to be over before it answers with what is.
+const CANCEL_PATIENCE: Duration = Duration::from_secs(10);
+
+const LIST_LIMIT_DEFAULT: usize = 20;
+const LIST_LIMIT_MAX: usize = 100;
+
+/// Of an id that is none, in the error that says so.
+const BUILD_ID_SHOWN_CHARS_MAX: usize = 64;
+
+/// Of what an upload says it is for: nobody but people reads it.
+const CONTEXT_NAME_BYTES_MAX: usize = 255;
+
+#[derive(Debug)]
+pub struct Service {
+    pub(crate) rules: Rules,
+    pub(crate) upload_limits: UploadLimits,
+    pub(crate) store: Arc<Store>,
+    pub(crate) logs: Arc<LogStore>,
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) contexts: Arc<ContextStore>,
+    pub(crate) driver: Arc<Driver>,
+    /// Milliseconds, and how many ids those had before.
+    pub(crate) last_id: Mutex<(u64, u16)>,
+}
+
+impl Service {
+    pub async fn create_build(
+        &self,
+        caller: &Principal,
+        request: v1::CreateBuildRequest,
+    ) -> Result<v1::CreateBuildResponse> {
+        caller.require(Scope::BuildsWrite)?;
+        let idempotency = idempotency(&self.vault, &request);
+        let inline = match &request.source {
+            Some(v1::create_build_request::Source::ZippedCode(bytes)) => Some(bytes.clone()),
+            _ => None,
+        };
+        let submission = convert::submission(request);
+        if let Some(what) = submission.unsupported() {
+            return Err(Error::Unimplemented { what });
+        }
+        let spec = request::check(submission, &self.rules).map_err(Error::InvalidArgument)?;
+        let (id, status) = match self.replayed(caller, idempotency.as_ref()).await? {
+            Some(earlier) => earlier,
+            None => {
+                if let Source::Archive(context) = spec.source() {
+                    self.have_context(caller, context, inline, spec.name()).await?;
+                }
+                self.accept(caller, &spec, idempotency).await?
+            }
+        };
+        Ok(v1::CreateBuildResponse {
+            build_id: id.to_string(),
+            status: convert::status(status).into(),
+        })
+    }
+
+    pub async fn get_build(
+        &self,
+        caller: &Principal,
+        request: v1::GetBuildRequest,
+    ) -> Result<v1::GetBuildResponse> {
+        caller.require(Scope::BuildsRead)?;
+        let build = self.find(caller, &request.build_id).await?;
+        Ok(v1::GetBuildResponse {
+            build: Some(self.show(&build)),
+        })
+    }
+
+    pub async fn list_builds(
+        &self,
+        caller: &Principal,
+        request: v1::ListBuildsRequest,
+    ) -> Result<v1::ListBuildsResponse> {
+        caller.require(Scope::BuildsRead)?;
+        let limit = match usize::try_from(request.limit) {
+            Ok(0) => LIST_LIMIT_DEFAULT,
+            Ok(limit) => limit.min(LIST_LIMIT_MAX),
+            Err(_) => {
+                return Err(Error::invalid(
+                    "limit",
+                    "must not be negative; 0 means 20, above 100 means 100",
+                ));
+            }
+        };
+        let cursor = match request.cursor.as_str() {
+            "" => None,
+            text => Some(
+                text.parse::<BuildId>()
+                    .map_err(|_| Error::invalid("cursor", "must be the next_cursor of an earlier answer"))?,
+            ),
+        };
+        let filter = BuildFilter {
+            status: convert::status_filter(request.status_filter)?,
+            name: Some(request.name_filter).filter(|name| !name.is_empty()),
+            labels: request.label_filter,
+        };
+        let page = self.store.list_builds(&caller.org, filter, cursor, limit).await?;
+        Ok(v1::ListBuildsResponse {
+            builds: page.builds.iter().map(|build| self.show(build)).collect(),
+            next_cursor: page.next.map(|id| id.to_string()).unwrap_or_default(),
+        })
+    }
+
+    pub async fn stream_build_logs(
+        &self,
+        caller: &Principal,
+        request: v1::StreamBuildLogsRequest,
+    ) -> Result<Streaming<v1::BuildLogChunk>> {
+        caller.require(Scope::BuildsRead)?;
+        let build = self.find(caller, &request.build_id).await?;
+        let live = self.driver.live(build.id);
+        let end_offset = match &live {
+            Some(live) => live.log().end_offset(),
+            None => self.stored_end(build.id).await?,
+        };
+        let from = match request.offset {
+            0 if request.from_start => 0,
+            0 => end_offset,
+            offset if offset > end_offset => {
+                let description = format!("is behind the end: the log has {end_offset} bytes so far");
+                return Err(Error::invalid("offset", description));
+            }
+            offset => offset,
+        };
+        let logs = Arc::clone(&self.logs);
+        Ok(match live {
+            Some(live) => follow(logs, Arc::clone(live.log()), build.id, from),
+            None => replay(logs, build.id, from),
+        })
+    }
+
+    pub async fn watch_build(
+        &self,
+        caller: &Principal,
+        request: v1::WatchBuildRequest,
+    ) -> Result<Streaming<v1::Build>> {
+        caller.require(Scope::BuildsRead)?;
+        let build = self.find(caller, &request.build_id).await?;
+        Ok(match self.driver.live(build.id) {
+            Some(live) => convert::watch(Arc::clone(&self.driver), &live),
+            // It may have ended since it was found.
+            None => {
+                let build = self.find(caller, &request.build_id).await?;
+                futures::stream::iter([Ok(self.show(&build))]).boxed()
+            }
+        })
+    }
+
+    pub async fn cancel_build(
+        &self,
+        caller: &Principal,
+        request: v1::CancelBuildRequest,
+    ) -> Result<v1::CancelBuildResponse> {
+        caller.require(Scope::BuildsWrite)?;
+        let build = self.find(caller, &request.build_id).await?;
+        let status = match self.driver.live(build.id) {
+            Some(live) => self.driver.cancel(&live, CANCEL_PATIENCE).await?.status,
+            None => self.find(caller, &request.build_id).await?.status,
+        };
+        Ok(v1::CancelBuildResponse {
+            status: convert::status(status).into(),
+        })
+    }
+
+    pub async fn retry_build(
+        &self,
+        caller: &Principal,
+        request: v1::RetryBuildRequest,
+    ) -> Result<v1::RetryBuildResponse> {
+        caller.require(Scope::BuildsWrite)?;
+        let idempotency = retry_idempotency(&self.vault, &request);
+        let earlier = self.find(caller, &request.build_id).await?;
+        if let Some((id, status)) = self.replayed(caller, idempotency.as_ref()).await? {
+            return Ok(v1::RetryBuildResponse {
+                build_id: id.to_string(),
+                status: convert::status(status).into(),
+            });
+        }
+        let sealed = self
+            .store
+            .spec(earlier.id)
+            .await?
+            .ok_or(StoreError::Dangling(earlier.id))?;
+        let spec = self
+            .vault
+            .open_spec(&caller.org, earlier.id, &sealed)
+            .map_err(Error::internal)?;
+        let there = match spec.source() {
+            Source::Archive(context) => self.touch_context(caller, context).await?,
+            Source::Git(_) => true,
+        };
+        if !there {
+            return Err(Error::FailedPrecondition {
+                reason: "CONTEXT_EXPIRED",
+                message: format!(
+                    "the context of {} has expired: create a new build with it",
+                    request.build_id
+                ),
+            });
+        }
+        let (id, status) = self.accept(caller, &spec, idempotency).await?;
+        Ok(v1::RetryBuildResponse {
+            build_id: id.to_string(),
+            status: convert::status(status).into(),
+        })
+    }
+
+    /// Both transports' upload: the metadata, then the archive's bytes as they arrive.
+    pub async fn upload_build_context(
+        &self,
+        caller: &Principal,
+        metadata: v1::UploadBuildContextMetadata,
+        archive: BoxStream<'static, Result<Bytes>>,
+    ) -> Result<v1::UploadBuildContextResponse> {
+        caller.require(Scope::BuildsWrite)?;
+        if metadata.name.is_empty() {
+            return Err(Error::invalid(
+                "metadata.name",
+                "is required: what the context is for",
+            ));
+        }
+        if metadata.name.len() > CONTEXT_NAME_BYTES_MAX || metadata.name.contains(char::is_control) {
+            let description =
+                format!("must be at most {CONTEXT_NAME_BYTES_MAX} bytes, without control characters");
+            return Err(Error::invalid("metadata.name", description));
+        }
+        let expected_size_bytes = u64::try_from(metadata.expected_size_bytes).map_err(|_| {
+            Error::invalid(
+                "metadata.expected_size_bytes",
+                "must not be negative; 0 means unknown",
+            )
+        })?;
+        let stored = self
+            .contexts
+            .upload(&caller.org, archive, expected_size_bytes, &self.upload_limits)
+            .await?;
+        self.record_context(caller, &stored, metadata.name).await?;
+        Ok(v1::UploadBuildContextResponse {
+            context_id: stored.id.to_string(),
+            size_bytes: i64::try_from(stored.size_bytes).unwrap_or(i64::MAX),
+            sha256: stored.id.sha256_hex(),
+        })
+    }
+
+    pub async fn save_build_secrets(
+        &self,
+        caller: &Principal,
+        _request: v1::SaveBuildSecretsRequest,
+    ) -> Result<v1::SaveBuildSecretsResponse> {
+        caller.require(Scope::SecretsWrite)?;
+        Err(Error::Unimplemented {
+            what: "SaveBuildSecrets",
+        })
+    }
+
+    pub async fn get_build_secrets(
+        &self,
+        caller: &Principal,
+        _request: v1::GetBuildSecretsRequest,
+    ) -> Result<v1::GetBuildSecretsResponse> {
+        caller.require(Scope::SecretsRead)?;
+        Err(Error::Unimplemented {
+            what: "GetBuildSecrets",
+        })
+    }
+
+    pub async fn approve_build(
+        &self,
+        caller: &Principal,
+        _request: v1::ApproveBuildRequest,
+    ) -> Result<v1::ApproveBuildResponse> {
+        caller.require(Scope::BuildsApprove)?;
+        Err(Error::Unimplemented { what: "ApproveBuild" })
+    }
+
+    /// Makes a build of a checked specification; durable when this returns.
+    async fn accept(
+        &self,
+        caller: &Principal,
+        spec: &BuildSpec,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(BuildId, Status)> {
+        let id = self.next_id();
+        let build = Arc::new(Build::new(id, caller.org.clone(), caller.subject.clone(), spec));
+        let sealed = self
+            .vault
+            .seal_spec(&caller.org, id, spec)
+            .map_err(Error::internal)?;
+        match self.driver.create(build, sealed, idempotency).await? {
+            Some(Created::New) => {
+                tracing::info!(build = %id, org = %caller.org, subject = %caller.subject, "build.accepted");
+                Ok((id, Status::Pending))
+            }
+            Some(Created::Replayed(earlier)) => Ok((earlier, self.load(caller, earlier).await?.status)),
+            Some(Created::KeyReused) => Err(key_reused()),
+            None => Err(Error::ResourceExhausted {
+                reason: "QUEUE_FULL",
+                subject: format!("organization:{}", caller.org),
+                message: "too many builds of the organization are pending".to_owned(),
+                retry_after: Some(Duration::from_secs(30)),
+            }),
+        }
+    }
+
+    /// What the same request was answered with before. A repeated one is told so whatever else is in its way by now: a full
+    /// queue, an expired context.
+    async fn replayed(
+        &self,
+        caller: &Principal,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<Option<(BuildId, Status)>> {
+        let Some(given) = idempotency else { return Ok(None) };
+        match self.store.replayed(&caller.org, given).await? {
+            Some(Created::Replayed(earlier)) => Ok(Some((earlier, self.load(caller, earlier).await?.status))),
+            Some(Created::KeyReused) => Err(key_reused()),
+            Some(Created::New) | None => Ok(None),
+        }
+    }
+
+    async fn have_context(
+        &self,
+        caller: &Principal,
+        context: &ContextId,
+        inline: Option<Bytes>,
+        name: &str,
+    ) -> Result<()> {
+        let Some(archive) = inline else {
+            return match self.touch_context(caller, context).await? {
+                true => Ok(()),
+                false => Err(Error::NotFound {
+                    kind: "context",
+                    name: context.to_string(),
+                }),
+            };
+        };
+        let stored = self
+            .contexts
+            .put_inline(&caller.org, archive, &self.upload_limits)
+            .await?;
+        self.record_context(caller, &stored, name.to_owned()).await
+    }
+
+    async fn record_context(&self, caller: &Principal, stored: &StoredContext, name: String) -> Result<()> {
+        let now_ms = clock::now_ms();
+        let row = ContextRow {
+            name,
+            size_bytes: stored.size_bytes,
+            created_at_ms: now_ms,
+            last_used_at_ms: now_ms,
+        };
+        Ok(self.store.put_context(&caller.org, &stored.id, row).await?)
+    }
+
+    /// Puts off the context's expiry; false if there is no such context.
+    async fn touch_context(&self, caller: &Principal, context: &ContextId) -> Result<bool> {
+        let recorded = self
+            .store
+            .touch_context(&caller.org, context, clock::now_ms())
+            .await?;
+        // Records move by export and import, archives do not.
+        Ok(recorded && self.contexts.exists(&caller.org, context).await?)
+    }
+
+    /// The build as it is now; what belongs to others is not found.
+    async fn find(&self, caller: &Principal, id: &str) -> Result<Arc<Build>> {
+        if id.is_empty() {
+            return Err(Error::invalid("build_id", "is required"));
+        }
+        // What has another form cannot be there either: one answer for all that is not theirs. Errors travel in headers, where
+        // not everything fits.
+        let parsed = id.parse().map_err(|_| Error::NotFound {
+            kind: "build",
+            name: id.chars().take(BUILD_ID_SHOWN_CHARS_MAX).collect(),
+        })?;
+        self.load(caller, parsed).await
+    }
+
+    async fn load(&self, caller: &Principal, id: BuildId) -> Result<Arc<Build>> {
+        if let Some(live) = self.driver.live(id) {
+            let build = live.current();
+            if build.org == caller.org {
+                return Ok(build);
+            }
+        }
+        self.store
+            .get_build(&caller.org, id)
+            .await?
+            .ok_or_else(|| Error::NotFound {
+                kind: "build",
+                name: id.to_string(),
+            })
+    }
+
+    async fn stored_end(&self, id: BuildId) -> Result<u64> {
+        let head = self.logs.head(id).await.map_err(Error::internal)?;
+        Ok(head.map_or(0, |head| head.end_offset))
+    }
+
+    fn show(&self, build: &Build) -> v1::Build {
+        convert::build(build, &self.driver)
+    }
+
+    /// Ids sort by creation, within a millisecond too: who was answered first is first in the queue. Time never goes back
+    /// within a process, whatever the clock does.
+    fn next_id(&self) -> BuildId {
+        let now_ms = u64::try_from(clock::now_ms()).unwrap_or(0);
+        let mut last = self.last_id.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = match *last {
+            (last_ms, _) if now_ms > last_ms => (now_ms, 0),
+            (last_ms, u16::MAX) => (last_ms.saturating_add(1), 0),
+            (last_ms, count) => (last_ms, count.saturating_add(1)),
+        };
+        let (at_ms, count) = *last;
+        BuildId::new(
+            at_ms,
+            (u128::from(count) << 64) | u128::from(rand::random::<u64>()),
+        )
+    }
+}
+
+fn key_reused() -> Error {
+    Error::AlreadyExists {
+        reason: "IDEMPOTENCY_KEY_REUSED",
+        message: "idempotency_key was used for another request; use a new one".to_owned(),
+    }
+}
+
+/// The key and what it stands for: the request without the key.
+fn idempotency(vault: &Vault, request: &v1::CreateBuildRequest) -> Option<Idempotency> {
+    if request.idempotency_key.is_empty() {
+        return None;
+    }
+    let bare = v1::CreateBuildRequest {
+        idempotency_key: String::new(),
+        ..request.clone()
+    };
+    Some(Idempotency {
+        key: request.idempotency_key.clone(),
+        fingerprint: vault.fingerprint("create", &bare.encode_to_vec()),
+    })
+}
+
+fn retry_idempotency(vault: &Vault, request: &v1::RetryBuildRequest) -> Option<Idempotency> {
+    (!request.idempotency_key.is_empty()).then(|| Idempotency {
+        key: request.idempotency_key.clone(),
+        fingerprint: vault.fingerprint("retry", request.build_id.as_bytes()),
+    })
+}

@@ -1,0 +1,153 @@
+use std::io::Write as _;
+
+use super::*;
+
+fn archive(content: &str) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+    zip.start_file("Dockerfile", zip::write::SimpleFileOptions::default())
+        .unwrap();
+    zip.write_all(content.as_bytes()).unwrap();
+    zip.finish().unwrap().into_inner()
+}
+
+fn inline(content: &str) -> v1::CreateBuildRequest {
+    v1::CreateBuildRequest {
+        source: Some(Source::ZippedCode(archive(content).into())),
+        ..request("web")
+    }
+}
+
+/// One round of maintenance that keeps nothing longer than it must.
+async fn maintain(scene: &Scene) {
+    let maintenance = Maintenance {
+        retention: Retention {
+            context_ttl: Duration::ZERO,
+            log_days: 0,
+        },
+        store: Arc::clone(&scene.app().store),
+        logs: Arc::clone(&scene.app().logs),
+        contexts: Arc::clone(&scene.service().contexts),
+    };
+    // Expiry is a matter of milliseconds.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let stop = tokio_util::sync::CancellationToken::new();
+    stop.cancel();
+    maintenance.run(stop).await;
+}
+
+async fn contexts(scene: &Scene) -> usize {
+    let listed = scene.service().contexts.list().await.unwrap();
+    let rows = scene.app().store.count_contexts(&acme().org).await.unwrap().0;
+    assert_eq!(rows, listed.len() as u64, "rows and files differ");
+    listed.len()
+}
+
+async fn retry(scene: &Scene, id: BuildId, key: &str) -> Result<String> {
+    let request = v1::RetryBuildRequest {
+        build_id: id.to_string(),
+        idempotency_key: key.to_owned(),
+    };
+    Ok(scene.service().retry_build(&acme(), request).await?.build_id)
+}
+
+#[tokio::test]
+async fn a_context_is_kept_while_a_live_build_may_need_it() {
+    let scene = Scene::start(&[("builds_running_max", "1"), ("retry_backoff", "300ms")]).await;
+    let running = scene.create_as(inline("FROM scratch")).await.unwrap();
+    let run = scene.started(running, 1).await;
+    let queued = scene.create_as(inline("FROM scratch\n# queued")).await.unwrap();
+    assert_eq!(contexts(&scene).await, 2);
+    maintain(&scene).await;
+    assert_eq!(contexts(&scene).await, 2);
+
+    scene.executor.end(run, lost());
+    let second = eventually("either to go on", async || {
+        scene.executor.starts().get(1).copied()
+    })
+    .await;
+    maintain(&scene).await;
+    assert_eq!(contexts(&scene).await, 2, "between two attempts");
+    scene.executor.end(second, EndCause::Exited { code: 1 });
+    let third = eventually("the other", async || scene.executor.starts().get(2).copied()).await;
+    scene.executor.end(third, EndCause::Exited { code: 1 });
+    scene.ended(running).await;
+    scene.ended(queued).await;
+    maintain(&scene).await;
+    assert_eq!(contexts(&scene).await, 0);
+}
+
+#[tokio::test]
+async fn a_build_is_retried_as_long_as_its_context_is_there() {
+    let scene = Scene::start(&[]).await;
+    let request = v1::CreateBuildRequest {
+        idempotency_key: "first".to_owned(),
+        ..inline("FROM scratch")
+    };
+    let first = scene.create_as(request.clone()).await.unwrap();
+    let run = scene.started(first, 1).await;
+    scene.executor.end(run, EndCause::Exited { code: 1 });
+    let failed = scene.ended(first).await;
+
+    let second = retry(&scene, first, "again").await.unwrap();
+    let second_id: BuildId = second.parse().unwrap();
+    let run = scene.started(second_id, 1).await;
+    scene.executor.end(run, EndCause::Exited { code: 1 });
+    let build = scene.ended(second_id).await;
+    assert_eq!(
+        (build.name, build.dockerfile, build.tags),
+        (failed.name, failed.dockerfile, failed.tags)
+    );
+
+    maintain(&scene).await;
+    assert_eq!(
+        reason(&retry(&scene, first, "").await.unwrap_err()),
+        "CONTEXT_EXPIRED"
+    );
+    // Requests that were answered before are answered the same.
+    assert_eq!(retry(&scene, first, "again").await.unwrap(), second);
+    assert_eq!(scene.create_as(request).await.unwrap(), first);
+    let other = v1::CreateBuildRequest {
+        idempotency_key: "first".to_owned(),
+        ..inline("FROM other")
+    };
+    assert_eq!(
+        reason(&scene.create_as(other).await.unwrap_err()),
+        "IDEMPOTENCY_KEY_REUSED"
+    );
+    let gone = v1::CreateBuildRequest {
+        source: Some(Source::ContextId(
+            ignite_core::ids::ContextId::from_sha256([7; 32]).to_string(),
+        )),
+        ..super::request("web")
+    };
+    assert!(matches!(
+        scene.create_as(gone).await,
+        Err(Error::NotFound { kind: "context", .. })
+    ));
+}
+
+#[tokio::test]
+async fn the_log_of_a_live_build_is_kept() {
+    let scene = Scene::start(&[]).await;
+    let id = scene.create().await;
+    let run = scene.started(id, 1).await;
+    scene.executor.print(run, "kept\n");
+    scene.logged(id, 5).await;
+    let maintenance = Maintenance {
+        retention: Retention {
+            context_ttl: Duration::ZERO,
+            log_days: 0,
+        },
+        store: Arc::clone(&scene.app().store),
+        logs: Arc::clone(&scene.app().logs),
+        contexts: Arc::clone(&scene.service().contexts),
+    };
+    let later = crate::clock::now_ms() + 2 * 86_400_000;
+    maintenance.drop_logs(later).await.unwrap();
+    scene.executor.end(run, EndCause::Exited { code: 1 });
+    scene.ended(id).await;
+    assert_eq!(scene.log(id).await, "kept\n");
+    maintenance.drop_logs(later).await.unwrap();
+    assert_eq!(scene.log(id).await, "");
+    assert_eq!(scene.get(id).await.status(), BuildStatus::Failed);
+}
