@@ -2,7 +2,10 @@
 //!
 //! Arrows run one way: [`app`] → [`api`] → [`service`], [`driver`] → [`logs`], [`sources`] → [`store`], [`executor`].
 
+pub mod api;
+pub mod app;
 pub mod clock;
+pub mod config;
 pub mod driver;
 pub mod error;
 pub mod executor;

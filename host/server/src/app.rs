@@ -1,0 +1,348 @@
+//! Puts the parts together, serves, and ends well.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ignite_core::{queue::FairQueue, request::Rules};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    api::{
+        self,
+        auth::Authenticator,
+        listener::{self, Drained},
+        tokens::TokenFileError,
+    },
+    clock,
+    config::Config,
+    driver::{Driver, Parts, Settings},
+    error::Error,
+    executor::{
+        Executor, ExecutorError,
+        local::{LocalConfig, LocalExecutor},
+    },
+    maintenance::Maintenance,
+    registry::{Registry, RegistryError},
+    service::Service,
+    sources::{
+        archive::ArchiveLimits,
+        contexts::{ContextError, ContextStore, UploadLimits},
+        git::GitRules,
+    },
+    store::{
+        DataDir, OpenError, Store, StoreOptions,
+        committer::CommitError,
+        logs::{LogOptions, LogStore},
+    },
+    vault::{Vault, VaultError},
+};
+
+pub mod logging;
+
+/// An archive may unpack to this many times what may be uploaded.
+const UNPACKED_TIMES_MAX: u64 = 4;
+/// Where Kaniko's own images have it.
+const KANIKO_IN_IMAGE: &str = "/kaniko/executor";
+const KANIKO_IN_PATH: &str = "kaniko-executor";
+/// Between looks whether the databases still take writes.
+const HEALTH_EVERY: Duration = Duration::from_secs(1);
+
+/// Why the daemon could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("the vault could not be opened")]
+    Vault(#[from] VaultError),
+    #[error("the contexts could not be opened")]
+    Contexts(#[from] ContextError),
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    #[error("the registry's configuration cannot be used")]
+    Registry(#[from] RegistryError),
+    #[error("the tokens cannot be used")]
+    Tokens(#[from] TokenFileError),
+    #[error("{doing}")]
+    Io {
+        doing: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("TLS cannot be set up")]
+    Tls(#[from] listener::tls::TlsError),
+    #[error("the stored builds could not be taken up")]
+    Recovery(#[source] Error),
+    #[error("the daemon ended because it can store nothing any more; start it again when the disk is well")]
+    Disk(#[source] CommitError),
+}
+
+/// The gateway without its listener.
+#[derive(Debug)]
+pub struct App {
+    pub service: Arc<Service>,
+    pub driver: Arc<Driver>,
+    pub store: Arc<Store>,
+    pub logs: Arc<LogStore>,
+    maintenance: Maintenance,
+    /// Nobody else may open the directory while this lives.
+    _data: DataDir,
+}
+
+// === impl App ===
+
+impl App {
+    /// Opens everything; no build is taken up yet.
+    pub async fn open(config: &Config, executor: Arc<dyn Executor>) -> Result<Self, AppError> {
+        // One provider for everything in the process that speaks TLS; a second installation changes nothing.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let data = DataDir::open(&config.data_dir).map_err(OpenError::from)?;
+        let options = StoreOptions {
+            cache_bytes: config.store_cache_bytes,
+            ..StoreOptions::default()
+        };
+        let store = Arc::new(Store::open(&data, options)?);
+        let logs = Arc::new(LogStore::open(&data, LogOptions::default())?);
+        let vault = Arc::new(Vault::open(&config.master_key_file, &store).await?);
+        let contexts = Arc::new(ContextStore::local(&config.data_dir.join("contexts"))?);
+        let registry = Registry::new(
+            config.registry.insecure.clone(),
+            config.registry_docker_config.as_deref(),
+        )?;
+        let parts = Parts {
+            store: Arc::clone(&store),
+            logs: Arc::clone(&logs),
+            vault: Arc::clone(&vault),
+            contexts: Arc::clone(&contexts),
+            executor,
+            registry,
+        };
+        let settings = Settings {
+            retry: config.retry,
+            log_bytes_max: config.log_bytes_max,
+            registry: config.registry.clone(),
+            limits: config.limits,
+            queue_per_org_max: config.queue_per_org_max,
+        };
+        let driver = Driver::new(settings, parts, FairQueue::new(config.queue));
+        let service = Arc::new(Service {
+            rules: rules(config),
+            upload_limits: upload_limits(config),
+            store: Arc::clone(&store),
+            logs: Arc::clone(&logs),
+            vault,
+            contexts: Arc::clone(&contexts),
+            driver: Arc::clone(&driver),
+            last_id: std::sync::Mutex::default(),
+        });
+        let maintenance = Maintenance {
+            retention: config.retention,
+            store: Arc::clone(&store),
+            logs: Arc::clone(&logs),
+            contexts,
+        };
+        Ok(Self {
+            service,
+            driver,
+            store,
+            logs,
+            maintenance,
+            _data: data,
+        })
+    }
+}
+
+fn rules(config: &Config) -> Rules {
+    Rules {
+        timeout_default: config.build_timeout_default,
+        timeout_max: config.build_timeout_max,
+        registry: config.registry.host.clone(),
+        git_http_allowed: config.git_http_allowed,
+        private_addresses_allowed: config.git_private_addresses_allowed,
+    }
+}
+
+fn upload_limits(config: &Config) -> UploadLimits {
+    let unpacked_bytes_max = config.context_bytes_max.saturating_mul(UNPACKED_TIMES_MAX);
+    UploadLimits {
+        upload_bytes_max: config.context_bytes_max,
+        archive: ArchiveLimits {
+            unpacked_bytes_max,
+            ..ArchiveLimits::default()
+        },
+    }
+}
+
+/// Runs the daemon until a signal asks it to end.
+pub async fn serve(config: Config) -> Result<(), AppError> {
+    let executor = Arc::new(local_executor(&config).await?);
+    let app = App::open(&config, executor).await?;
+    let authenticator = Arc::new(Authenticator::load(&config.tokens_file)?);
+    if authenticator.token_count() == 0 {
+        tracing::warn!(file = %config.tokens_file.display(), "no tokens: make one with `ignited token create`");
+    }
+    let tls = match &config.tls {
+        Some(files) => Some(listener::tls::acceptor(&files.certificate, &files.key)?),
+        None => None,
+    };
+    let socket = listener::bind(config.listen)
+        .await
+        .map_err(|source| AppError::Io {
+            doing: format!("listening on {}", config.listen),
+            source,
+        })?;
+    let addr = socket.local_addr().map_err(|source| AppError::Io {
+        doing: "listening".to_owned(),
+        source,
+    })?;
+
+    app.driver.start().await.map_err(AppError::Recovery)?;
+    let closing = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(app.maintenance.run(closing.clone()));
+    tasks.spawn(Arc::clone(&authenticator).watch(closing.clone()));
+    tasks.spawn(wait_for_end(closing.clone()));
+    let failing = tasks.spawn(close_when_failed(
+        Arc::clone(&app.store),
+        Arc::clone(&app.logs),
+        closing.clone(),
+    ));
+
+    let router = api::router(&app.service, &authenticator, &closing);
+    if tls.is_none() && !addr.ip().is_loopback() {
+        tracing::warn!(%addr, "tokens cross the network in clear: set tls_cert and tls_key");
+    }
+    tracing::info!(%addr, tls = tls.is_some(), "listening");
+    notify(NotifyState::Ready);
+    let drained = listener::serve(socket, router, tls, closing, config.shutdown_deadline).await;
+    notify(NotifyState::Stopping);
+    // Runs go on by themselves; the next start takes them up.
+    app.driver.stop().await;
+    tasks.close();
+    app.logs.shutdown().await;
+    app.store.shutdown().await;
+    match drained {
+        Drained::Completely => tracing::info!("shutdown.complete"),
+        Drained::Dropped { connections } => tracing::warn!(connections, "shutdown.deadline_passed"),
+    }
+    match failing.await {
+        Ok(Some(failure)) => Err(AppError::Disk(failure)),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+/// Cancels `closing` once a database takes no more writes, as after a full disk: what is in memory is then ahead of what is on
+/// disk for good, and only a new start helps. Runs go on meanwhile. None if `closing` came first.
+async fn close_when_failed(
+    store: Arc<Store>,
+    logs: Arc<LogStore>,
+    closing: CancellationToken,
+) -> Option<CommitError> {
+    loop {
+        if let Err(failure) = store.health().and_then(|()| logs.health()) {
+            tracing::error!(error = %clock::chain(&failure), "shutdown.store_failed");
+            closing.cancel();
+            return Some(failure);
+        }
+        tokio::select! {
+            () = closing.cancelled() => return None,
+            () = tokio::time::sleep(HEALTH_EVERY) => {}
+        }
+    }
+}
+
+async fn local_executor(config: &Config) -> Result<LocalExecutor, AppError> {
+    let io = |doing: &str| {
+        let doing = doing.to_owned();
+        move |source| AppError::Io { doing, source }
+    };
+    let data_dir = std::path::absolute(&config.data_dir).map_err(io("finding the data directory"))?;
+    let kaniko = match &config.kaniko {
+        Some(path) => std::path::absolute(path).map_err(io("finding Kaniko"))?,
+        None => find_kaniko(),
+    };
+    let local = LocalConfig {
+        runtime: config.runtime.clone(),
+        user_namespace: config.user_namespace,
+        limits: config.limits,
+        archive: upload_limits(config).archive,
+        git: GitRules {
+            http_allowed: config.git_http_allowed,
+            private_addresses_allowed: config.git_private_addresses_allowed,
+            ..GitRules::default()
+        },
+        docker_config: config.registry_docker_config.clone(),
+        ..LocalConfig::new(data_dir, kaniko).map_err(io("finding this program"))?
+    };
+    Ok(LocalExecutor::new(local)?)
+}
+
+fn find_kaniko() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(KANIKO_IN_PATH))
+        .find(|candidate| candidate.is_file())
+        .unwrap_or_else(|| Path::new(KANIKO_IN_IMAGE).to_owned())
+}
+
+/// Cancels `closing` at the first SIGTERM or SIGINT; the second ends the process at once.
+async fn wait_for_end(closing: CancellationToken) -> io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    for again in [false, true] {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        if again {
+            tracing::warn!(signal = name, "shutdown.at_once");
+            std::process::exit(1);
+        }
+        tracing::info!(signal = name, "shutdown.draining");
+        closing.cancel();
+    }
+    Ok(())
+}
+
+/// Tells the service manager, if there is one.
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "service_manager.not_told");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_takes_no_more_writes_ends_the_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        let store = Arc::new(Store::open(&data, StoreOptions::default()).unwrap());
+        let logs = Arc::new(LogStore::open(&data, LogOptions::default()).unwrap());
+        let closing = CancellationToken::new();
+        let failing = tokio::spawn(close_when_failed(Arc::clone(&store), logs, closing.clone()));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(!closing.is_cancelled());
+        store.shutdown().await;
+        closing.cancelled().await;
+        assert!(failing.await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn an_ordinary_end_is_no_failure() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        let store = Arc::new(Store::open(&data, StoreOptions::default()).unwrap());
+        let logs = Arc::new(LogStore::open(&data, LogOptions::default()).unwrap());
+        let closing = CancellationToken::new();
+        closing.cancel();
+        assert!(close_when_failed(store, logs, closing).await.is_none());
+    }
+}

@@ -1,0 +1,25 @@
+//! The daemon's own log: structured, on standard error.
+
+use std::{io, panic};
+
+use tracing_subscriber::{EnvFilter, fmt};
+
+use crate::config::LogFormat;
+
+/// Sends every event from here on to standard error, and panics with them.
+pub fn start(format: LogFormat, level: &str) {
+    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false);
+    match format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+    panic::set_hook(Box::new(|info| {
+        // The message may hold anything, a caller's data among it: where it happened is enough to find it.
+        let location = info.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(location, backtrace = %std::backtrace::Backtrace::capture(), "panic");
+    }));
+}

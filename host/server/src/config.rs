@@ -1,0 +1,214 @@
+//! The daemon's configuration: defaults, then a TOML file, then `IGNITED_*`, then flags; the last one wins.
+//!
+//! Every setting is one row of [`settings::SETTINGS`]; from it come the flags, the variables, the file's keys and the help.
+//! Values are text until all of them are known; then all are parsed, and all that is wrong is reported together.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ignite_core::{build::RetryPolicy, queue};
+
+use self::sources::Values;
+use crate::{
+    driver::RegistrySettings,
+    executor::local::{Limits, UserNamespace},
+    maintenance::Retention,
+};
+
+mod parse;
+pub mod settings;
+mod sources;
+#[cfg(test)]
+mod tests;
+
+pub use sources::{Origin, Sources};
+
+/// Everything that an operator can set, checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub listen: SocketAddr,
+    pub tls: Option<TlsFiles>,
+    pub data_dir: PathBuf,
+    pub tokens_file: PathBuf,
+    pub master_key_file: PathBuf,
+    pub registry: RegistrySettings,
+    pub registry_docker_config: Option<PathBuf>,
+    pub kaniko: Option<PathBuf>,
+    pub runtime: Option<PathBuf>,
+    pub user_namespace: Option<UserNamespace>,
+    pub limits: Limits,
+    pub queue: queue::Limits,
+    pub queue_per_org_max: usize,
+    pub build_timeout_default: Duration,
+    pub build_timeout_max: Duration,
+    pub retry: RetryPolicy,
+    pub log_bytes_max: u64,
+    pub retention: Retention,
+    pub context_bytes_max: u64,
+    pub git_http_allowed: bool,
+    pub git_private_addresses_allowed: bool,
+    pub shutdown_deadline: Duration,
+    pub store_cache_bytes: u64,
+    pub log_format: LogFormat,
+    pub log_level: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting} (from {origin}): {problem}")]
+pub struct ConfigError {
+    pub setting: String,
+    pub origin: Origin,
+    /// What is wrong, and what would be right.
+    pub problem: String,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the file that the sources name, if they name one, and checks everything.
+    ///
+    /// # Errors
+    /// All that is wrong, in the order of the settings.
+    pub fn load(sources: Sources) -> Result<Self, Vec<ConfigError>> {
+        let mut values = Values::gather(sources);
+        let config = Self::read(&mut values);
+        match config {
+            Some(config) if values.errors.is_empty() => Ok(config),
+            Some(_) | None => Err(values.errors),
+        }
+    }
+
+    fn read(values: &mut Values) -> Option<Self> {
+        let data_dir = values.get("data_dir", parse::path);
+        let below =
+            |given: Option<PathBuf>, name: &str| given.or_else(|| Some(data_dir.as_ref()?.join(name)));
+        let tokens_file = values.optional("tokens_file", parse::path);
+        let master_key_file = values.optional("master_key_file", parse::path);
+        let certificate = values.optional("tls_cert", parse::path);
+        let key = values.optional("tls_key", parse::path);
+        if certificate.is_some() != key.is_some() {
+            values.wrong("tls_cert", "goes with tls_key: set both or none");
+        }
+        let registry_host = values.get("registry", parse::registry);
+        let insecure = values.get("registry_insecure", parse::boolean);
+        let mirrors = values.list("registry_mirrors", parse::registry);
+        let registry = match (registry_host, insecure) {
+            (Some(host), Some(insecure)) => Some(RegistrySettings {
+                insecure: if insecure { vec![host.clone()] } else { Vec::new() },
+                host,
+                mirrors,
+            }),
+            (None | Some(_), _) => None,
+        };
+        let user_namespace = values.get("user_namespace", parse::boolean);
+        let uid_base = values.get("uid_base", parse::number::<u32>);
+        let limits = Self::read_limits(values);
+        let retry = Self::read_retry(values);
+        let timeout_default = values.get("build_timeout_default", parse::period);
+        let timeout_max = values.get("build_timeout_max", parse::period);
+        if let (Some(default), Some(max)) = (timeout_default, timeout_max)
+            && default > max
+        {
+            values.wrong("build_timeout_default", "must not be above build_timeout_max");
+        }
+        let queue = (
+            values.get("builds_running_max", parse::count),
+            values.get("builds_running_per_org_max", parse::count),
+        );
+        let retention = (
+            values.get("context_ttl", parse::duration),
+            values.get("log_retention_days", parse::number),
+        );
+        // All are read before the first `?`, so that one that is wrong hides none of the others.
+        let listen = values.get("listen", parse::address);
+        let registry_docker_config = values.optional("registry_docker_config", parse::path);
+        let kaniko = values.optional("kaniko", parse::path);
+        let runtime = values.optional("runtime", parse::path);
+        let queue_per_org_max = values.get("queue_per_org_max", parse::count);
+        let log_bytes_max = values.get("log_bytes_max", parse::log_size);
+        let context_bytes_max = values.get("context_bytes_max", parse::size);
+        let git_http_allowed = values.get("git_http_allowed", parse::boolean);
+        let git_private_addresses_allowed = values.get("git_private_addresses_allowed", parse::boolean);
+        let shutdown_deadline = values.get("shutdown_deadline", parse::duration);
+        let store_cache_bytes = values.get("store_cache_bytes", parse::size);
+        let log_format = values.get("log_format", parse::log_format);
+        let log_level = values.get("log_level", parse::log_level);
+        Some(Self {
+            listen: listen?,
+            tls: certificate
+                .zip(key)
+                .map(|(certificate, key)| TlsFiles { certificate, key }),
+            tokens_file: below(tokens_file, "tokens.toml")?,
+            master_key_file: below(master_key_file, "master.key")?,
+            registry_docker_config,
+            kaniko,
+            runtime,
+            queue_per_org_max: queue_per_org_max?,
+            log_bytes_max: log_bytes_max?,
+            context_bytes_max: context_bytes_max?,
+            git_http_allowed: git_http_allowed?,
+            git_private_addresses_allowed: git_private_addresses_allowed?,
+            shutdown_deadline: shutdown_deadline?,
+            store_cache_bytes: store_cache_bytes?,
+            log_format: log_format?,
+            log_level: log_level?,
+            data_dir: data_dir?,
+            registry: registry?,
+            user_namespace: user_namespace?
+                .then_some(uid_base?)
+                .map(|uid_base| UserNamespace {
+                    uid_base,
+                    ..UserNamespace::default()
+                }),
+            limits: limits?,
+            queue: queue::Limits {
+                running_max: queue.0?,
+                running_per_org_max: queue.1?,
+            },
+            build_timeout_default: timeout_default?,
+            build_timeout_max: timeout_max?,
+            retry: retry?,
+            retention: Retention {
+                context_ttl: retention.0?,
+                log_days: retention.1?,
+            },
+        })
+    }
+
+    fn read_limits(values: &mut Values) -> Option<Limits> {
+        let memory_bytes = values.get("build_memory_bytes_max", parse::size);
+        let cpu_millis = values.get("build_cpu_millis_max", parse::count);
+        let disk_bytes = values.get("build_disk_bytes_max", parse::size);
+        let pids = values.get("build_pids_max", parse::count);
+        Some(Limits {
+            memory_bytes: memory_bytes?,
+            cpu_millis: cpu_millis?,
+            disk_bytes: disk_bytes?,
+            pids: pids?,
+        })
+    }
+
+    fn read_retry(values: &mut Values) -> Option<RetryPolicy> {
+        let attempts_max = values.get("attempts_max", parse::count);
+        let backoff = values.get("retry_backoff", parse::duration);
+        let backoff_max = values.get("retry_backoff_max", parse::duration);
+        let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+        Some(RetryPolicy {
+            attempts_max: attempts_max?,
+            backoff_ms: millis(backoff?),
+            backoff_ms_max: millis(backoff_max?),
+        })
+    }
+}

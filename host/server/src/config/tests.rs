@@ -1,0 +1,138 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{Config, Sources, settings::SETTINGS};
+
+fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ignited.toml");
+    fs::write(&path, text).unwrap();
+    (directory, path)
+}
+
+#[test]
+fn nothing_needs_to_be_set() {
+    let config = Config::load(Sources::default()).unwrap();
+    assert_eq!(config.tokens_file, PathBuf::from("ignite-data/tokens.toml"));
+    assert_eq!(config.build_timeout_default, Duration::from_secs(1800));
+    assert!(config.user_namespace.is_some());
+    assert!(config.tls.is_none());
+}
+
+#[test]
+fn flags_win_over_the_environment_over_the_file_over_defaults() {
+    let (_directory, path) = file("listen = '127.0.0.1:1'\nattempts_max = 7\nregistry_insecure = true\n");
+    let sources = Sources {
+        file: Some(path),
+        environment: map(&[
+            ("IGNITED_LISTEN", "127.0.0.1:2"),
+            ("IGNITED_REGISTRY", "registry:5000"),
+            ("HOME", "/"),
+        ]),
+        flags: map(&[("listen", "127.0.0.1:3")]),
+    };
+    let config = Config::load(sources).unwrap();
+    assert_eq!(config.listen.port(), 3);
+    assert_eq!(config.registry.host, "registry:5000");
+    assert_eq!(config.registry.insecure, ["registry:5000"]);
+    assert_eq!(config.retry.attempts_max, 7);
+}
+
+#[test]
+fn all_that_is_wrong_is_told_at_once_with_where_it_came_from() {
+    let (_directory, path) = file("lissten = 'x'\nbuild_timeout_max = '1s'\n");
+    let sources = Sources {
+        file: Some(path),
+        environment: map(&[("IGNITED_ATTEMPTS_MAX", "many"), ("IGNITED_NO_SUCH", "1")]),
+        flags: map(&[("registry", "https://registry/"), ("tls_key", "key.pem")]),
+    };
+    let errors = Config::load(sources).unwrap_err();
+    let text = errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
+    for expected in [
+        "did you mean listen?",
+        "no_such (from IGNITED_NO_SUCH): is no setting",
+        "attempts_max (from IGNITED_ATTEMPTS_MAX): \"many\" is not a whole number",
+        "registry (from --registry): \"https://registry/\" is not the host[:port]",
+        "goes with tls_key",
+        "must not be above build_timeout_max",
+    ] {
+        assert!(text.contains(expected), "{expected:?} is missing in:\n{text}");
+    }
+}
+
+/// Whichever is read first, none hides another.
+#[test]
+fn every_setting_that_is_checked_is_told_when_all_are_wrong() {
+    let free = [
+        "data_dir",
+        "tls_cert",
+        "tls_key",
+        "tokens_file",
+        "master_key_file",
+        "registry_docker_config",
+        "kaniko",
+        "runtime",
+    ];
+    let wrong: BTreeMap<String, String> = SETTINGS
+        .iter()
+        .filter(|setting| !free.contains(&setting.name))
+        .map(|setting| (setting.name.to_owned(), "?!=".to_owned()))
+        .collect();
+    let errors = Config::load(Sources {
+        flags: wrong.clone(),
+        ..Sources::default()
+    })
+    .unwrap_err();
+    let told: BTreeSet<String> = errors.into_iter().map(|error| error.setting).collect();
+    assert_eq!(told, wrong.into_keys().collect());
+}
+
+#[test]
+fn nothing_can_be_limited_to_nothing() {
+    for name in [
+        "build_cpu_millis_max",
+        "build_pids_max",
+        "build_timeout_default",
+        "build_timeout_max",
+        "builds_running_max",
+        "builds_running_per_org_max",
+        "queue_per_org_max",
+        "attempts_max",
+    ] {
+        let zero = if name.contains("timeout") { "0s" } else { "0" };
+        let errors = Config::load(Sources {
+            flags: map(&[(name, zero)]),
+            ..Sources::default()
+        })
+        .unwrap_err();
+        assert!(errors.iter().any(|error| error.setting == name), "{name}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_is_an_error() {
+    let sources = Sources {
+        file: Some("/no/such/file".into()),
+        ..Sources::default()
+    };
+    assert!(
+        Config::load(sources).unwrap_err()[0]
+            .to_string()
+            .contains("cannot be read")
+    );
+}
