@@ -1,0 +1,157 @@
+//! Uploads an archive of any size in chunks, in constant memory. Repeating it is safe: contexts are content-addressed.
+
+use std::{
+    fs::File,
+    io::Seek as _,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt as _, stream};
+use ignite_proto::v1::{self, upload_build_context_request::Payload};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::io::ReaderStream;
+use tonic::Status;
+
+use crate::{
+    client::Client,
+    error::{Error, Result},
+    patience::{Patience, is_transient, retry_after},
+    progress::Progress,
+};
+
+const CHUNK_BYTES: usize = 512 * 1024;
+
+/// What is uploaded.
+#[derive(Debug)]
+pub(crate) struct Archive {
+    /// Read from its start by each attempt.
+    pub(crate) file: File,
+    pub(crate) size_bytes: u64,
+    /// Shown in the gateway's logs.
+    pub(crate) name: String,
+}
+
+/// Shared between the stream that sends and the watch over it.
+#[derive(Debug)]
+struct Sent {
+    bytes: u64,
+    moved_at: Instant,
+    progress: Progress,
+    failed: Option<std::io::Error>,
+}
+
+/// Uploads until it is done; gives up when nothing moves for the client's timeout, or the server stays away that long.
+pub(crate) async fn upload(
+    client: &Client,
+    archive: &Archive,
+    progress: Progress,
+) -> Result<v1::UploadBuildContextResponse> {
+    let mut patience = Patience::new(client.timeout());
+    let sent = Arc::new(Mutex::new(Sent {
+        bytes: 0,
+        moved_at: Instant::now(),
+        progress,
+        failed: None,
+    }));
+    loop {
+        let status = match attempt(client, archive, &sent).await? {
+            Ok(response) => {
+                if let Some(sent) = Arc::into_inner(sent) {
+                    let sent = sent.into_inner().unwrap_or_else(PoisonError::into_inner);
+                    sent.progress.finish(&format!("Uploaded {}", response.context_id));
+                }
+                return Ok(response);
+            }
+            Err(status) => status,
+        };
+        let wait = if is_transient(&status) {
+            patience.failed(std::time::Instant::now(), retry_after(&status))
+        } else {
+            None
+        };
+        match wait {
+            Some(wait) => sleep(wait).await,
+            None => return Err(client.explain(status).into()),
+        }
+    }
+}
+
+/// The outer error is ours and final, the inner one the server's or the connection's.
+async fn attempt(
+    client: &Client,
+    archive: &Archive,
+    sent: &Arc<Mutex<Sent>>,
+) -> Result<Result<v1::UploadBuildContextResponse, Status>> {
+    let unreadable = |error| Error::local("cannot read the packed folder", error);
+    let mut file = archive.file.try_clone().map_err(unreadable)?;
+    file.rewind().map_err(unreadable)?;
+    {
+        let mut sent = lock(sent);
+        sent.bytes = 0;
+        sent.moved_at = Instant::now();
+    }
+    let metadata = v1::UploadBuildContextMetadata {
+        content_type: "application/gzip".to_owned(),
+        name: archive.name.clone(),
+        expected_size_bytes: i64::try_from(archive.size_bytes).unwrap_or(i64::MAX),
+    };
+    let mut grpc = client.grpc();
+    let call = grpc.upload_build_context(requests(metadata, file, Arc::clone(sent)));
+    let result = tokio::select! {
+        result = call => result.map(tonic::Response::into_inner),
+        () = standstill(sent, client.timeout()) => Err(client.out_of_time()),
+    };
+    match lock(sent).failed.take() {
+        Some(error) => Err(unreadable(error)),
+        None => Ok(result),
+    }
+}
+
+/// The metadata, then the file in chunks. A read error ends the stream early, which the expected size turns into a refusal.
+fn requests(
+    metadata: v1::UploadBuildContextMetadata,
+    file: File,
+    sent: Arc<Mutex<Sent>>,
+) -> impl Stream<Item = v1::UploadBuildContextRequest> + Send + 'static {
+    let chunks = ReaderStream::with_capacity(tokio::fs::File::from_std(file), CHUNK_BYTES).scan(
+        (),
+        move |(), chunk| {
+            let mut sent = lock(&sent);
+            let payload = match chunk {
+                Ok(chunk) => {
+                    sent.bytes += chunk.len() as u64;
+                    sent.moved_at = Instant::now();
+                    let bytes = sent.bytes;
+                    sent.progress.at(bytes);
+                    Some(Payload::Chunk(chunk))
+                }
+                Err(error) => {
+                    sent.failed = Some(error);
+                    None
+                }
+            };
+            std::future::ready(payload)
+        },
+    );
+    stream::once(std::future::ready(Payload::Metadata(metadata)))
+        .chain(chunks)
+        .map(|payload| v1::UploadBuildContextRequest {
+            payload: Some(payload),
+        })
+}
+
+/// Returns once nothing was taken for `timeout`; the answer after the last chunk has as long.
+async fn standstill(sent: &Mutex<Sent>, timeout: Duration) {
+    loop {
+        let deadline = lock(sent).moved_at + timeout;
+        if deadline <= Instant::now() {
+            return;
+        }
+        sleep_until(deadline).await;
+    }
+}
+
+fn lock(sent: &Mutex<Sent>) -> std::sync::MutexGuard<'_, Sent> {
+    sent.lock().unwrap_or_else(PoisonError::into_inner)
+}
