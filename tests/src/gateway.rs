@@ -1,0 +1,340 @@
+//! The real daemon, `ignited`, with a data folder of its own.
+
+use std::{
+    fs::{self, File},
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
+use crate::{
+    caller::Caller, cli::Cli, command, http::Http, leftovers, paths, registry::Registry,
+    wait::eventually_blocking,
+};
+
+/// A gateway under test. When dropped it is asked to end, and nothing of it may be left.
+#[derive(Debug)]
+pub struct Gateway {
+    folder: tempfile::TempDir,
+    settings: Vec<(String, String)>,
+    /// `host:port`; kept over restarts.
+    address: String,
+    daemon: Option<Child>,
+    /// Of `acme`, made before the first start: known at once.
+    token: String,
+    /// Every build that a caller of this gateway made, for the check at the end.
+    builds: Arc<Mutex<Vec<String>>>,
+}
+
+/// What a gateway is started with.
+#[derive(Debug, Default)]
+pub struct Builder {
+    settings: Vec<(String, String)>,
+}
+
+/// What a token may do.
+pub const READ_WRITE: &str = "builds:read,builds:write";
+pub const READ: &str = "builds:read";
+
+const START_DEADLINE: Duration = Duration::from_secs(60);
+const END_DEADLINE: Duration = Duration::from_secs(60);
+/// Control groups and mounts go a moment after the processes in them.
+const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
+
+// === impl Builder ===
+
+impl Builder {
+    /// Pushes to this registry instead of the shared one.
+    pub fn registry(self, registry: &Registry) -> Self {
+        self.setting("registry", registry.address())
+    }
+
+    /// Sets one setting by its name in the configuration file; the last one counts.
+    #[allow(clippy::needless_pass_by_value, reason = "reads better with literals")]
+    pub fn setting(mut self, name: &str, value: impl ToString) -> Self {
+        self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub fn start(self) -> Gateway {
+        let folder = tempfile::Builder::new()
+            .prefix("ignite-gateway-")
+            .tempdir()
+            .unwrap();
+        // A build's root may be an unprivileged user of this machine, which must be able to pass.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let tokens = folder.path().join("tokens");
+        File::create(&tokens).unwrap();
+        let settings = [
+            ("data_dir", folder.path().join("data").display().to_string()),
+            ("tokens_file", tokens.display().to_string()),
+            ("registry", Registry::shared().address().to_owned()),
+            ("registry_insecure", "true".to_owned()),
+            ("kaniko", paths::made_by_setup("KANIKO")),
+            ("git_http_allowed", "true".to_owned()),
+            ("git_private_addresses_allowed", "true".to_owned()),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .chain(self.settings)
+        .collect();
+        let mut gateway = Gateway {
+            folder,
+            settings,
+            address: "127.0.0.1:0".to_owned(),
+            daemon: None,
+            token: String::new(),
+            builds: Arc::default(),
+        };
+        // Before the first start: a gateway without any token is a configuration error.
+        gateway.token = gateway.create_token("acme", READ_WRITE);
+        gateway.launch();
+        gateway
+    }
+}
+
+// === impl Gateway ===
+
+impl Gateway {
+    /// One that pushes to the shared registry and is set up as the defaults are.
+    pub fn start() -> Self {
+        Self::builder().start()
+    }
+
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// `host:port` of both transports.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// The daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().expect("the daemon runs").id()
+    }
+
+    /// What the daemon has logged since its first start.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// A client of the organization `acme` that may read and write.
+    pub fn caller(&self) -> Caller {
+        Caller::new(&self.address, &self.token, Arc::clone(&self.builds))
+    }
+
+    /// A client with a new token.
+    pub fn caller_of(&self, organization: &str, scopes: &str) -> Caller {
+        let token = self.create_token(organization, scopes);
+        self.wait_until_known(&token);
+        Caller::new(&self.address, &token, Arc::clone(&self.builds))
+    }
+
+    /// The command-line client of the same user.
+    pub fn cli(&self) -> Cli {
+        Cli::new(&self.address, &self.token)
+    }
+
+    /// An HTTP client without a token.
+    pub fn stranger(&self) -> Http {
+        Http::new(&self.address, None)
+    }
+
+    /// Lets `ignited token create` add a token to the tokens file; returns it.
+    pub fn create_token(&self, organization: &str, scopes: &str) -> String {
+        let printed = command::run(
+            Command::new(paths::binary("ignited"))
+                .args([
+                    "token",
+                    "create",
+                    "--organization",
+                    organization,
+                    "--subject",
+                    "tester",
+                ])
+                .args(["--scopes", scopes, "--file"])
+                .arg(self.folder.path().join("tokens")),
+        );
+        printed.trim().to_owned()
+    }
+
+    /// Ends the daemon without a warning.
+    pub fn kill9(&mut self) {
+        let mut daemon = self.daemon.take().expect("the daemon runs");
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    /// Asks the daemon to end and waits until it has.
+    pub fn terminate(&mut self) -> ExitStatus {
+        let mut daemon = self.daemon.take().expect("the daemon runs");
+        let pid = Pid::from_raw(i32::try_from(daemon.id()).unwrap());
+        kill(pid, Signal::SIGTERM).unwrap();
+        eventually_blocking("the daemon to end after SIGTERM", END_DEADLINE, || {
+            daemon.try_wait().unwrap()
+        })
+    }
+
+    /// Starts the daemon again, on the same data and address.
+    pub fn restart(&mut self) {
+        assert!(self.daemon.is_none(), "the daemon still runs");
+        self.launch();
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("ignited.log")
+    }
+
+    fn launch(&mut self) {
+        let from = fs::metadata(self.log_file()).map_or(0, |file| file.len());
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .unwrap();
+        let mut ignited = Command::new(paths::binary("ignited"));
+        ignited
+            .env("IGNITED_LISTEN", &self.address)
+            .envs(
+                self.settings
+                    .iter()
+                    .map(|(name, value)| (format!("IGNITED_{}", name.to_ascii_uppercase()), value)),
+            )
+            .current_dir(self.folder.path())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        let daemon = self.daemon.insert(ignited.spawn().unwrap());
+        let log_file = self.folder.path().join("ignited.log");
+        self.address = eventually_blocking("the daemon to listen", START_DEADLINE, || {
+            let text = fs::read(&log_file).unwrap();
+            let text = String::from_utf8_lossy(&text[usize::try_from(from).unwrap()..]).into_owned();
+            if let Some(status) = daemon.try_wait().unwrap() {
+                panic!("ignited ended with {status}:\n{text}");
+            }
+            listening_address(&text)
+        });
+        eventually_blocking("the daemon to be ready", START_DEADLINE, || {
+            is_ready(&self.address).then_some(())
+        });
+    }
+
+    /// Runs that were not cleaned away although their builds should have ended.
+    fn runs_left(&self) -> Vec<String> {
+        let runs = self.data_dir().join("runs");
+        soon_empty(|| {
+            let entries = fs::read_dir(&runs).into_iter().flatten().flatten();
+            entries
+                .map(|entry| format!("run {}", entry.path().display()))
+                .collect()
+        })
+    }
+
+    fn sweep(&mut self) {
+        if let Some(mut daemon) = self.daemon.take() {
+            let _ended = daemon.kill();
+            let _status = daemon.wait();
+        }
+        leftovers::sweep(self.folder.path());
+    }
+
+    /// The tokens file is reread on change, which takes a moment.
+    fn wait_until_known(&self, token: &str) {
+        eventually_blocking("a new token to be accepted", START_DEADLINE, || {
+            let head = plain_get(&self.address, "/v1/ignite/builds?limit=1", Some(token))?;
+            (!head.starts_with("HTTP/1.1 401")).then_some(())
+        });
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}", self.log());
+            self.sweep();
+            return;
+        }
+        let mut faults = Vec::new();
+        if self.daemon.is_some() {
+            faults.extend(self.runs_left());
+            let status = self.terminate();
+            if !status.success() {
+                faults.push(format!("the daemon ended with {status}"));
+            }
+        }
+        let builds = self.builds.lock().unwrap().clone();
+        faults.extend(soon_empty(|| leftovers::all(self.folder.path(), &builds)));
+        self.sweep();
+        assert!(faults.is_empty(), "left behind: {faults:#?}\n{}", self.log());
+    }
+}
+
+/// What `look` still sees once it has had time to go.
+fn soon_empty(look: impl Fn() -> Vec<String>) -> Vec<String> {
+    let start = Instant::now();
+    eventually_blocking("a last look", 2 * CLEAN_DEADLINE, || {
+        let left = look();
+        (left.is_empty() || start.elapsed() > CLEAN_DEADLINE).then_some(left)
+    })
+}
+
+/// The field `addr` of the line `listening`, as text or as JSON.
+fn listening_address(log: &str) -> Option<String> {
+    let line = log.lines().find(|line| line.contains("listening"))?;
+    let (_, rest) = line.split_once("addr")?;
+    let address: String = rest
+        .trim_start_matches(['"', '=', ':', ' '])
+        .chars()
+        .take_while(|c| c.is_ascii_digit() || matches!(c, '.' | ':'))
+        .collect();
+    (!address.is_empty()).then_some(address)
+}
+
+fn is_ready(address: &str) -> bool {
+    plain_get(address, "/readyz", None).is_some_and(|head| head.starts_with("HTTP/1.1 200"))
+}
+
+/// A GET without a runtime; the start of the response.
+fn plain_get(address: &str, path: &str, token: Option<&str>) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    let authorization = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{authorization}Connection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut head = [0; 512];
+    let length = stream.read(&mut head).ok()?;
+    Some(String::from_utf8_lossy(&head[..length]).into_owned())
+}
+
+/// The files named `db` below a folder: sled's databases.
+pub fn database_files(data_dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut pending = vec![data_dir.to_owned()];
+    while let Some(folder) = pending.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                pending.push(entry.path());
+            } else if entry.file_name() == "db" {
+                found.push(entry.path());
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,156 @@
+//! Builds that fail by their author's fault: each with its reason, an error to act on, and its log to the last line.
+
+use ignite_proto::v1::{self, FailureReason};
+use ignite_tests::{
+    caller::{git, inline},
+    context::Context,
+    gateway::Gateway,
+    git_server::GitServer,
+    registry::Registry,
+};
+
+fn on_busybox(lines: &str) -> Context {
+    Context::new(&format!("FROM {}\n{lines}\n", Registry::shared().busybox()))
+}
+
+/// What the builder said last must not be lost, or nobody knows why it ended.
+fn ends_with_line(log: &str, start: &str) {
+    let last = log.lines().last().unwrap_or_default();
+    assert!(
+        log.ends_with('\n') && last.starts_with(start),
+        "the last line is {last:?}, not {start:?}…:\n{log}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dockerfile_that_does_not_parse() {
+    let gateway = Gateway::start();
+    let context = on_busybox("RUN true\nFRIM nothing\n");
+    let (build, log) = gateway
+        .caller()
+        .fail(inline("syntax", &context), FailureReason::Dockerfile)
+        .await;
+    ends_with_line(&log, "error building image: parsing dockerfile");
+    assert!(build.error.contains("FRIM"), "{}", build.error);
+    assert!(build.image_refs.is_empty() && build.image_digest.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_dockerfile() {
+    let gateway = Gateway::start();
+    let request = v1::CreateBuildRequest {
+        dockerfile: "deploy/Dockerfile".to_owned(),
+        ..inline("missing", &on_busybox("RUN true"))
+    };
+    // An inline archive is looked into at once, so the call itself may say so; a build that was accepted must.
+    let caller = gateway.caller();
+    match caller.try_create(request).await {
+        Ok(id) => {
+            let build = caller.wait_terminal(&id).await;
+            assert_eq!(build.failure_reason(), FailureReason::Dockerfile, "{build:#?}");
+            assert!(build.error.contains("deploy/Dockerfile"), "{}", build.error);
+        }
+        Err(refused) => assert_eq!(ignite_tests::caller::violated_fields(&refused), ["dockerfile"]),
+    }
+}
+
+/// What stands in a repository is known only once it was fetched.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_dockerfile_in_a_repository() {
+    let (gateway, server) = (Gateway::start(), GitServer::start());
+    let repository = server.repository("bare.git");
+    repository.commit(&Context::default().file("Containerfile", "FROM scratch\n"));
+    let (build, log) = gateway
+        .caller()
+        .fail(
+            git("missing", repository.url(), "main", ""),
+            FailureReason::Dockerfile,
+        )
+        .await;
+    assert!(
+        build.error.contains("\"Dockerfile\"") && build.error.contains("Containerfile"),
+        "{}",
+        build.error
+    );
+    ends_with_line(&log, "Error: ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_fails_keeps_its_exit_code_and_its_last_words() {
+    let gateway = Gateway::start();
+    let context = on_busybox(
+        "RUN echo first\nRUN for i in $(seq 1 2000); do echo line $i; done; printf 'last words'; exit 42",
+    );
+    let (build, log) = gateway
+        .caller()
+        .fail(inline("step", &context), FailureReason::UserStep)
+        .await;
+    assert!(build.error.contains("42"), "{}", build.error);
+    assert!(
+        build.error.contains("RUN"),
+        "the error does not name the step: {}",
+        build.error
+    );
+    for line in 1..=2000 {
+        assert!(log.contains(&format!("line {line}\n")), "line {line} is missing");
+    }
+    assert!(log.contains("last words"), "{log}");
+    // The step's last line has no end of its own.
+    ends_with_line(&log, "last wordserror building image: ");
+    assert!(log.trim_end().ends_with("exit status 42"), "{log}");
+    assert_eq!(build.attempts, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_to_copy_that_is_not_there() {
+    let gateway = Gateway::start();
+    let context = on_busybox("COPY not-there /there");
+    let (build, log) = gateway
+        .caller()
+        .fail(inline("copy", &context), FailureReason::UserStep)
+        .await;
+    ends_with_line(&log, "error building image: ");
+    assert!(build.error.contains("not-there"), "{}", build.error);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_image_that_is_not_there() {
+    let gateway = Gateway::start();
+    let base = format!("{}/library/absent:1", Registry::shared().address());
+    let context = Context::new(&format!("FROM {base}\nRUN true\n"));
+    let (build, log) = gateway
+        .caller()
+        .fail(inline("base", &context), FailureReason::BaseImagePull)
+        .await;
+    ends_with_line(&log, "error building image: ");
+    assert!(build.error.contains("library/absent"), "{}", build.error);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_refuses_the_push() {
+    let registry = Registry::guarded();
+    let gateway = Gateway::builder().registry(&registry).start();
+    let context = Context::scratch(r#"CMD ["/bin/busybox"]"#);
+    let (build, log) = gateway
+        .caller()
+        .fail(inline("refused", &context), FailureReason::PushDenied)
+        .await;
+    ends_with_line(&log, "error checking push permissions");
+    assert!(build.error.contains(registry.address()), "{}", build.error);
+    assert!(build.image_refs.is_empty());
+    assert!(!registry.has("acme/refused:latest"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_not_there() {
+    // Nobody listens at port 1.
+    let gateway = Gateway::builder().setting("registry", "127.0.0.1:1").start();
+    let context = Context::scratch(r#"CMD ["/bin/busybox"]"#);
+    let (build, log) = gateway
+        .caller()
+        .fail(inline("nowhere", &context), FailureReason::PushFailed)
+        .await;
+    assert!(build.error.contains("127.0.0.1:1"), "{}", build.error);
+    assert!(build.image_refs.is_empty() && build.image_digest.is_empty());
+    ends_with_line(&log, "error checking push permissions");
+}
