@@ -164,8 +164,13 @@ impl RunDir {
         fs::rename(partial, self.join("end.json"))
     }
 
+    /// What the fetch step found. It is not durable when it is written: after a power failure it may have lost its content,
+    /// which is no reason to lose a run whose end is known.
     pub(super) fn fetched(&self) -> io::Result<Option<FetchReport>> {
-        self.read_json("fetched.json")
+        match self.read_json("fetched.json") {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            fetched => fetched,
+        }
     }
 
     pub(super) fn fetch_failed(&self) -> io::Result<Option<FetchFailed>> {
@@ -220,5 +225,20 @@ pub(super) fn remove_file(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fetch_report_that_lost_its_content_is_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = RunDir::new(folder.path().to_owned());
+        fs::write(dir.join("fetched.json"), "").unwrap();
+        assert_eq!(dir.fetched().unwrap(), None);
+        fs::write(dir.join("fetched.json"), r#"{"context_size_bytes":7}"#).unwrap();
+        assert_eq!(dir.fetched().unwrap().unwrap().context_size_bytes, 7);
     }
 }
