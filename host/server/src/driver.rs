@@ -93,6 +93,14 @@ struct Driving {
     live: Arc<Live>,
 }
 
+/// A new build on its way to the disk, with its place in the queue. It goes out of sight again if it does not get there.
+struct Arrival {
+    driver: Arc<Driver>,
+    live: Arc<Live>,
+    org: OrgId,
+    stored: bool,
+}
+
 // === impl Driver ===
 
 impl Driver {
@@ -125,34 +133,25 @@ impl Driver {
         self.tasks.wait().await;
     }
 
-    /// Stores a new build and takes it up; durable when this returns. Once begun it goes on to its end, though its caller
-    /// may no longer wait: no build is stored and then driven by nobody. None if the organization's queue is full.
+    /// Stores a new build and takes it up; durable when this returns. Its caller may no longer wait: a build that is stored is
+    /// taken up all the same, so none is stored and then driven by nobody. None if the organization's queue is full.
     pub async fn create(
         self: &Arc<Self>,
         build: Arc<Build>,
         sealed_spec: Vec<u8>,
         idempotency: Option<Idempotency>,
     ) -> Result<Option<Created>> {
-        if !self.take_place(&build.org) {
+        let Some(arrival) = Arrival::begin(self, &build) else {
             return Ok(None);
-        }
-        let driver = Arc::clone(self);
-        let stored = self.tasks.spawn(async move {
-            // In sight before its record is: whoever finds the one finds the other.
-            let live = driver.show(Arc::clone(&build), 0);
-            let created = driver
-                .parts
-                .store
-                .create_build(Arc::clone(&build), sealed_spec, idempotency)
-                .await;
-            match &created {
-                Ok(Created::New) => driver.enqueue(&live),
-                Ok(Created::Replayed(_) | Created::KeyReused) | Err(_) => driver.retire(&live),
-            }
-            driver.leave_place(&build.org);
-            created
-        });
-        Ok(Some(stored.await.map_err(Error::internal)??))
+        };
+        // The writing thread takes it up, not a task that would have to be woken for it.
+        let stored = move || arrival.stored();
+        let created = self
+            .parts
+            .store
+            .create_build_then(build, sealed_spec, idempotency, stored)
+            .await?;
+        Ok(Some(created))
     }
 
     /// The live part of a build that is not terminal.
@@ -453,6 +452,35 @@ impl Driver {
                 }
             }
         });
+    }
+}
+
+// === impl Arrival ===
+
+impl Arrival {
+    /// None if the organization's queue is full.
+    fn begin(driver: &Arc<Driver>, build: &Arc<Build>) -> Option<Self> {
+        driver.take_place(&build.org).then(|| Self {
+            driver: Arc::clone(driver),
+            // In sight before its record is: whoever finds the one finds the other.
+            live: driver.show(Arc::clone(build), 0),
+            org: build.org.clone(),
+            stored: false,
+        })
+    }
+
+    fn stored(mut self) {
+        self.stored = true;
+        self.driver.enqueue(&self.live);
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if !self.stored {
+            self.driver.retire(&self.live);
+        }
+        self.driver.leave_place(&self.org);
     }
 }
 

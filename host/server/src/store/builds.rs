@@ -83,6 +83,19 @@ impl Store {
         sealed_spec: Vec<u8>,
         idempotency: Option<Idempotency>,
     ) -> Result<Created, StoreError> {
+        self.create_build_then(build, sealed_spec, idempotency, || ())
+            .await
+    }
+
+    /// As [`Self::create_build`]. Once the build is on disk `stored` runs on the writing thread, before the answer and whether or
+    /// not anyone still waits for it; it is dropped if the build is not stored.
+    pub async fn create_build_then(
+        &self,
+        build: Arc<Build>,
+        sealed_spec: Vec<u8>,
+        idempotency: Option<Idempotency>,
+        stored: impl FnOnce() + Send + 'static,
+    ) -> Result<Created, StoreError> {
         let key = BuildKey::of(&build);
         let mut batch = Batch::new();
         // Checked first, so that a repeated request is told as such whatever else is wrong with it.
@@ -111,7 +124,7 @@ impl Store {
         batch.put(&LIVE, &build.id, &live)?;
         batch.put(&SPECS, &build.id, &Blob(sealed_spec))?;
 
-        self.cache_when_committed(&mut batch, &build);
+        self.cache_when_committed(&mut batch, &build, stored);
         match (self.committer.commit(batch).await, given) {
             (Ok(()), _) => Ok(Created::New),
             (Err(CommitError::Rejected { table, .. }), Some((key, fingerprint)))
@@ -145,7 +158,7 @@ impl Store {
                 batch.delete(&LIVE, &build.id);
             }
         }
-        self.cache_when_committed(&mut batch, &build);
+        self.cache_when_committed(&mut batch, &build, || ());
         match self.committer.commit(batch).await {
             Ok(()) => Ok(()),
             Err(CommitError::Rejected { .. }) => Err(StoreError::Stale(build.id)),
@@ -234,9 +247,17 @@ impl Store {
     }
 
     /// A caller that goes away must not leave an old record in the cache, so the writing thread puts the new one there.
-    fn cache_when_committed(&self, batch: &mut Batch, build: &Arc<Build>) {
+    fn cache_when_committed(
+        &self,
+        batch: &mut Batch,
+        build: &Arc<Build>,
+        then: impl FnOnce() + Send + 'static,
+    ) {
         let (cache, build) = (Arc::clone(&self.cache), Arc::clone(build));
-        batch.when_committed(move || cache.insert(build.id, build));
+        batch.when_committed(move || {
+            cache.insert(build.id, build);
+            then();
+        });
     }
 }
 
