@@ -10,13 +10,15 @@
 
 use std::sync::Arc;
 
-use axum::{Router, middleware};
+use axum::Router;
 use tokio_util::sync::CancellationToken;
+use tower::layer::layer_fn;
 
 use crate::{api::auth::Authenticator, service::Service};
 
 pub mod auth;
 mod context;
+mod gate;
 pub mod grpc;
 mod guard;
 pub mod http;
@@ -44,14 +46,14 @@ pub fn router(
 
 /// `calls` behind authentication, the open routes beside them, and around all what every request gets.
 fn assemble(calls: Router, authenticator: &Arc<Authenticator>, closing: &CancellationToken) -> Router {
+    let authenticator = Arc::clone(authenticator);
     calls
-        .route_layer(middleware::from_fn_with_state(
-            Arc::clone(authenticator),
-            auth::authenticate,
-        ))
+        .route_layer(gate::gate(move |request| {
+            auth::authenticate(&authenticator, request)
+        }))
         .merge(http::open_routes(closing.clone()))
         .merge(grpc::open_routes(closing))
         .fallback(http::no_such_route)
         .method_not_allowed_fallback(http::no_such_method)
-        .layer(middleware::from_fn(observe::observe))
+        .layer(layer_fn(observe::Observe))
 }

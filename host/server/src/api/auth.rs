@@ -10,9 +10,8 @@ use std::{
 };
 
 use axum::{
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, header},
-    middleware::Next,
     response::Response,
 };
 use sha2::{Digest as _, Sha256};
@@ -68,11 +67,11 @@ impl Authenticator {
     ///
     /// # Errors
     /// `Unauthenticated`, saying whether the header is missing, malformed, or its token unknown or expired.
-    pub fn authenticate(&self, header: Option<&str>) -> Result<Principal> {
+    pub fn authenticate(&self, header: Option<&str>) -> Result<Arc<Principal>> {
         self.authenticate_at(header, SystemTime::now())
     }
 
-    fn authenticate_at(&self, header: Option<&str>, now: SystemTime) -> Result<Principal> {
+    fn authenticate_at(&self, header: Option<&str>, now: SystemTime) -> Result<Arc<Principal>> {
         let header = header
             .ok_or_else(|| unauthenticated("a token is needed: send `authorization: Bearer <token>`"))?;
         let token = match header.split_once(' ') {
@@ -91,7 +90,7 @@ impl Authenticator {
                 "the token expired at {}",
                 humantime::format_rfc3339_seconds(expires)
             ))),
-            Some(_) | None => Ok(entry.principal.clone()),
+            Some(_) | None => Ok(Arc::clone(&entry.principal)),
         }
     }
 
@@ -154,20 +153,15 @@ fn unauthenticated(message: &str) -> Error {
 }
 
 /// Lets only requests with a valid token through, and remembers whose it is.
-pub(super) async fn authenticate(
-    State(authenticator): State<Arc<Authenticator>>,
-    axum::Extension(context): axum::Extension<Arc<Context>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let caller = header_of(request.headers()).and_then(|header| authenticator.authenticate(header));
-    match caller {
-        Ok(caller) => {
-            context.set_caller(caller);
-            next.run(request).await
-        }
-        Err(error) => context.respond(context.report(&error)),
-    }
+pub(super) fn authenticate(
+    authenticator: &Authenticator,
+    request: &Request,
+) -> std::result::Result<(), Box<Response>> {
+    let context = Context::of(request)?;
+    header_of(request.headers())
+        .and_then(|header| authenticator.authenticate(header))
+        .map(|caller| context.set_caller(caller))
+        .map_err(|error| Box::new(context.respond(context.report(&error))))
 }
 
 fn header_of(headers: &HeaderMap) -> Result<Option<&str>> {

@@ -1,10 +1,14 @@
 //! What belongs to one request: its id, its protocol, and its caller once that is known.
 
-use std::{fmt, sync::OnceLock};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use axum::{
-    http::{HeaderMap, header},
-    response::Response,
+    extract::Request,
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
 };
 use ulid::Ulid;
 
@@ -22,7 +26,7 @@ const REQUEST_ID_LENGTH_MAX: usize = 64;
 pub(super) struct Context {
     pub(super) request_id: RequestId,
     pub(super) protocol: Protocol,
-    caller: OnceLock<Principal>,
+    caller: OnceLock<Arc<Principal>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,13 +50,21 @@ impl Context {
         }
     }
 
-    pub(super) fn set_caller(&self, caller: Principal) {
+    /// Of a request that came through [`observe`](super::observe), as all do.
+    pub(super) fn of(request: &Request) -> std::result::Result<&Arc<Self>, Box<Response>> {
+        request
+            .extensions()
+            .get()
+            .ok_or_else(|| Box::new(StatusCode::INTERNAL_SERVER_ERROR.into_response()))
+    }
+
+    pub(super) fn set_caller(&self, caller: Arc<Principal>) {
         // Only the authentication layer sets it, once.
         let _ = self.caller.set(caller);
     }
 
     pub(super) fn caller(&self) -> Option<&Principal> {
-        self.caller.get()
+        self.caller.get().map(Arc::as_ref)
     }
 
     /// The caller of a call that must have one.

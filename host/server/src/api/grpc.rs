@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::Request as HttpRequest,
-    http::StatusCode,
-    middleware::{self, Next},
-    response::Response as HttpResponse,
-};
+use axum::{Router, extract::Request as HttpRequest, http::StatusCode, response::Response as HttpResponse};
 use futures::{StreamExt as _, stream::BoxStream};
 use ignite_proto::v1::{
     self,
@@ -19,6 +13,7 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{
     context::{Context, Protocol},
+    gate::gate,
     guard,
     status::Wire,
 };
@@ -46,7 +41,7 @@ pub(super) fn routes(builds: impl BuildService) -> Router {
     let server = BuildServiceServer::new(builds).max_decoding_message_size(MESSAGE_BYTES_MAX);
     Router::new()
         .route_service(&format!("/{SERVICE_NAME}/{{method}}"), server)
-        .route_layer(middleware::from_fn(grpc_only))
+        .route_layer(gate(grpc_only))
 }
 
 pub(super) use health::open_routes;
@@ -257,17 +252,15 @@ pub(super) fn no_such_call(path: &str) -> Wire {
 }
 
 /// Anything but gRPC on a gRPC path would otherwise get an answer that it cannot read.
-async fn grpc_only(
-    axum::Extension(context): axum::Extension<Arc<Context>>,
-    request: HttpRequest,
-    next: Next,
-) -> HttpResponse {
-    match context.protocol {
-        Protocol::Grpc => next.run(request).await,
+fn grpc_only(request: &HttpRequest) -> std::result::Result<(), Box<HttpResponse>> {
+    match Context::of(request)?.protocol {
+        Protocol::Grpc => Ok(()),
         Protocol::Json => {
             let message = "this path speaks gRPC only: the content-type must be application/grpc";
             let wire = Wire::new(Code::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", message);
-            wire.with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE).into_http()
+            Err(Box::new(
+                wire.with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE).into_http(),
+            ))
         }
     }
 }

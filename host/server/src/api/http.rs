@@ -6,7 +6,6 @@ use axum::{
     Router,
     extract::{Request, State},
     http::{StatusCode, Uri},
-    middleware::{self, Next},
     response::{IntoResponse as _, Response},
     routing::{get, post, put},
 };
@@ -18,6 +17,7 @@ use tonic::Code;
 use self::call::Call;
 use super::{
     context::{Context, Protocol},
+    gate::gate,
     grpc,
     status::Wire,
 };
@@ -52,7 +52,7 @@ pub(super) fn routes(service: Arc<Service>, closing: CancellationToken) -> Route
         .route("/v1/ignite/builds/{build_id}/cancel", post(cancel_build))
         .route("/v1/ignite/builds/{build_id}/retry", post(retry_build))
         .route("/v1/ignite/builds/{build_id}/approve", post(approve_build))
-        .route_layer(middleware::from_fn(json_only));
+        .route_layer(gate(json_only));
     json.merge(raw).with_state(Http { service, closing })
 }
 
@@ -201,12 +201,14 @@ pub(super) async fn no_such_method(request: Request) -> Response {
 }
 
 /// Refuses a body that says it is something else than JSON.
-async fn json_only(request: Request, next: Next) -> Response {
+fn json_only(request: &Request) -> Result<(), Box<Response>> {
     if request.body().is_end_stream() || body::may_be_json(request.headers()) {
-        return next.run(request).await;
+        return Ok(());
     }
     let message = "send the message as JSON, with content-type: application/json";
-    Wire::new(Code::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", message)
-        .with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-        .into_http()
+    Err(Box::new(
+        Wire::new(Code::InvalidArgument, "UNSUPPORTED_MEDIA_TYPE", message)
+            .with_http(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+            .into_http(),
+    ))
 }

@@ -4,6 +4,7 @@
 //! Neither headers nor bodies are in it, and the path only as the route's template: ids and queries stay out.
 
 use std::{
+    convert::Infallible,
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::Arc,
@@ -15,12 +16,12 @@ use axum::{
     body::Body,
     extract::{MatchedPath, Request},
     http::{HeaderMap, HeaderValue, Method},
-    middleware::Next,
     response::Response,
 };
 use bytes::{Buf as _, Bytes};
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tower::Service;
 
 use super::{
     context::{Context, Protocol, REQUEST_ID_HEADER},
@@ -35,29 +36,39 @@ const GRPC_PATH_LENGTH_MAX: usize = 100;
 /// Asked every few seconds by whoever watches over the gateway.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
-pub(super) async fn observe(mut request: Request, next: Next) -> Response {
-    let context = Arc::new(Context::new(request.headers()));
-    request.extensions_mut().insert(Arc::clone(&context));
-    let matched = request.extensions().get::<MatchedPath>();
-    let raw = request.uri().path();
-    // Every method of a gRPC service has the same template; its path holds no ids.
-    let path = match (context.protocol, matched) {
-        (Protocol::Grpc, Some(_)) if raw.len() <= GRPC_PATH_LENGTH_MAX => raw.to_owned(),
-        (_, Some(matched)) => matched.as_str().to_owned(),
-        (_, None) => "unmatched".to_owned(),
-    };
-    let access = Access {
-        method: request.method().clone(),
-        peer: request.extensions().get::<Peer>().copied(),
-        started: Instant::now(),
-        context: Arc::clone(&context),
-        path,
-    };
+/// A service whose every request is observed.
+#[derive(Debug, Clone)]
+pub(super) struct Observe<S>(pub(super) S);
 
-    let mut response = AssertUnwindSafe(next.run(request))
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_| context.respond(context.report(&Error::internal("a handler panicked"))));
+// === impl Observe ===
+
+impl<S> Service<Request> for Observe<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send + 'static>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response, Infallible>>;
+
+    fn poll_ready(&mut self, task: &mut TaskContext<'_>) -> Poll<Result<(), Infallible>> {
+        self.0.poll_ready(task)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let access = Access::begin(&mut request);
+        Box::pin(observe(access, self.0.call(request)))
+    }
+}
+
+async fn observe(
+    access: Access,
+    answer: impl Future<Output = Result<Response, Infallible>>,
+) -> Result<Response, Infallible> {
+    let context = Arc::clone(&access.context);
+    let mut response = match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(Ok(response)) => response,
+        Err(_) => context.respond(context.report(&Error::internal("a handler panicked"))),
+    };
     if context.protocol == Protocol::Grpc {
         response = grpc::explain(response, &access.path, &context);
     }
@@ -70,13 +81,13 @@ pub(super) async fn observe(mut request: Request, next: Next) -> Response {
         sent_bytes: 0,
         complete: false,
     };
-    response.map(|body| {
+    Ok(response.map(|body| {
         Body::new(Observed {
             body,
             access,
             outcome,
         })
-    })
+    }))
 }
 
 fn grpc_status(headers: &HeaderMap) -> Option<u16> {
@@ -108,6 +119,31 @@ struct Observed {
     body: Body,
     access: Access,
     outcome: Outcome,
+}
+
+// === impl Access ===
+
+impl Access {
+    /// Gives the request its context.
+    fn begin(request: &mut Request) -> Self {
+        let context = Arc::new(Context::new(request.headers()));
+        request.extensions_mut().insert(Arc::clone(&context));
+        let matched = request.extensions().get::<MatchedPath>();
+        let raw = request.uri().path();
+        // Every method of a gRPC service has the same template; its path holds no ids.
+        let path = match (context.protocol, matched) {
+            (Protocol::Grpc, Some(_)) if raw.len() <= GRPC_PATH_LENGTH_MAX => raw.to_owned(),
+            (_, Some(matched)) => matched.as_str().to_owned(),
+            (_, None) => "unmatched".to_owned(),
+        };
+        Self {
+            method: request.method().clone(),
+            peer: request.extensions().get::<Peer>().copied(),
+            started: Instant::now(),
+            context,
+            path,
+        }
+    }
 }
 
 // === impl Observed ===

@@ -17,6 +17,7 @@ use std::{
     io::{self, Write as _},
     path::{Path, PathBuf},
     str::FromStr,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -36,7 +37,7 @@ pub(super) struct TokenSet(HashMap<[u8; 32], Entry>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    pub(super) principal: Principal,
+    pub(super) principal: Arc<Principal>,
     pub(super) expires: Option<SystemTime>,
 }
 

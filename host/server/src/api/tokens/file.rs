@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    sync::Arc,
     time::SystemTime,
 };
 
@@ -101,7 +102,7 @@ impl Fields<'_> {
         Some((
             sha256?,
             Entry {
-                principal,
+                principal: Arc::new(principal),
                 expires: expires?,
             },
         ))
