@@ -1,7 +1,8 @@
-//! Lets go of what is no longer kept: contexts that nobody used for a while, logs older than the retention.
+//! Lets go of what is no longer kept: contexts that nobody used for a while or nobody knows of, logs older than the retention.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use ignite_core::ids::{ContextId, OrgId};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -44,6 +45,7 @@ impl Maintenance {
             // Apart: what keeps the one from working must not fill the disk with the other.
             for (what, done) in [
                 ("contexts", self.expire_contexts().await),
+                ("contexts without a row", self.sweep_contexts().await),
                 ("logs", self.drop_logs(clock::now_ms()).await),
             ] {
                 if let Err(error) = done {
@@ -81,11 +83,7 @@ impl Maintenance {
         let ttl_ms = i64::try_from(self.retention.context_ttl.as_millis()).unwrap_or(i64::MAX);
         let before_ms = clock::now_ms().saturating_sub(ttl_ms);
         loop {
-            let live = self.store.live_builds().await?;
-            let needed: BTreeSet<_> = live
-                .iter()
-                .filter_map(|build| Some((build.org.clone(), build.context.clone()?)))
-                .collect();
+            let needed = self.needed_contexts().await?;
             let expired = self.store.expired_contexts(before_ms, CONTEXTS_AT_ONCE).await?;
             let count = expired.len();
             for (key, _) in expired {
@@ -95,13 +93,14 @@ impl Maintenance {
                         .await?;
                     continue;
                 }
-                // The row goes first: a use in between keeps both, and bytes without a row are found again by their upload.
+                // The row goes first: a use in between keeps both, and bytes that are left without a row are swept.
+                let removal = self.contexts.begin_removal(&key.org, &key.id).await;
                 if self
                     .store
                     .delete_expired_context(&key.org, &key.id, before_ms)
                     .await?
                 {
-                    self.contexts.delete(&key.org, &key.id).await?;
+                    removal.delete_bytes().await?;
                     tracing::info!(org = %key.org, context = %key.id, "context.expired");
                 }
             }
@@ -109,5 +108,33 @@ impl Maintenance {
                 return Ok(());
             }
         }
+    }
+
+    /// Removes bytes that have no row: a crash, or a caller that went away, came in between.
+    async fn sweep_contexts(&self) -> Result<()> {
+        let stored = self.contexts.list().await?;
+        let without_row = self.store.contexts_without_row(stored).await?;
+        let needed = self.needed_contexts().await?;
+        for context in without_row {
+            let (org, id) = &context;
+            if needed.contains(&context) {
+                continue;
+            }
+            let removal = self.contexts.begin_removal(org, id).await;
+            if self.store.has_no_row(org, id).await? {
+                removal.delete_bytes().await?;
+                tracing::info!(%org, context = %id, "context.swept");
+            }
+        }
+        Ok(())
+    }
+
+    /// Those of builds that have not ended.
+    async fn needed_contexts(&self) -> Result<BTreeSet<(OrgId, ContextId)>> {
+        let live = self.store.live_builds().await?;
+        Ok(live
+            .iter()
+            .filter_map(|build| Some((build.org.clone(), build.context.clone()?)))
+            .collect())
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! An upload is written to a staging file while it is hashed, inspected there, and only then moved to
 //! `contexts/<org>/<sha256>`, synced to disk before it is acknowledged. Whatever fails before leaves nothing; what a crash
-//! leaves in staging is swept at the next start. Who used a context last and when it expires is not known here.
+//! leaves in staging is swept at the next start. Who used a context last and when it expires is not known here: that is in the
+//! context's row, and a row never stands without bytes. So an upload holds on to its bytes until its row is written
+//! ([`StoredContext`]), and whoever removes bytes decides so while no upload does ([`Removal`]).
 
 mod staging;
 
@@ -10,6 +12,7 @@ mod staging;
 mod tests;
 
 use std::{
+    array,
     num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
@@ -23,7 +26,11 @@ use object_store::{
     ObjectStore, ObjectStoreExt, buffered::BufWriter, local::LocalFileSystem, path::Path as Key,
 };
 use tempfile::TempPath;
-use tokio::{io::AsyncWriteExt, sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock, Semaphore},
+    task::spawn_blocking,
+};
 
 use self::staging::Staged;
 use super::archive::{self, ArchiveError, ArchiveLimits, ArchiveSummary};
@@ -38,7 +45,11 @@ pub struct ContextStore {
     staging: PathBuf,
     /// Inspecting takes a whole core each time.
     inspections: Arc<Semaphore>,
+    locks: Locks,
 }
+
+/// One for all contexts whose hash starts with the same byte: enough that uploads hardly ever wait for a removal.
+type Locks = Arc<[Arc<RwLock<()>>; 256]>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UploadLimits {
@@ -47,13 +58,22 @@ pub struct UploadLimits {
     pub archive: ArchiveLimits,
 }
 
-/// A context that is on disk.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A context that is on disk. Its bytes are not removed while this lives: keep it until the context's row is written.
+#[derive(Debug)]
 pub struct StoredContext {
     pub id: ContextId,
     pub size_bytes: u64,
     pub sha256_hex: String,
     pub summary: ArchiveSummary,
+    _shared: OwnedRwLockReadGuard<()>,
+}
+
+/// While it lives, no upload is between a context's bytes and its row: whether there is a row decides about the bytes.
+#[derive(Debug)]
+pub struct Removal<'a> {
+    contexts: &'a ContextStore,
+    key: Key,
+    _alone: OwnedRwLockWriteGuard<()>,
 }
 
 /// A stored context as a file of this machine, for as long as this lives.
@@ -113,6 +133,7 @@ impl ContextStore {
             directory: Some(files),
             staging,
             inspections: inspections(),
+            locks: locks(),
         })
     }
 
@@ -124,6 +145,7 @@ impl ContextStore {
             directory: None,
             staging,
             inspections: inspections(),
+            locks: locks(),
         })
     }
 
@@ -191,12 +213,14 @@ impl ContextStore {
             .map_err(|source| internal("inspecting the archive", source))?
             .map_err(|error: ArchiveError| ContextError::archive(field, error))?;
         let id = ContextId::from_sha256(written.sha256);
+        let shared = self.lock(&id).read_owned().await;
         self.place(&key(org, &id), written.file.into_temp_path()).await?;
         Ok(StoredContext {
             sha256_hex: id.sha256_hex(),
             id,
             size_bytes: written.size_bytes,
             summary,
+            _shared: shared,
         })
     }
 
@@ -259,11 +283,12 @@ impl ContextStore {
         }
     }
 
-    /// Ok if it is not there.
-    pub async fn delete(&self, org: &OrgId, id: &ContextId) -> Result<(), ContextError> {
-        match self.store.delete(&key(org, id)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(internal("deleting a context", error)),
+    /// Waits for the uploads of this context that have no row yet, and keeps later ones waiting.
+    pub async fn begin_removal(&self, org: &OrgId, id: &ContextId) -> Removal<'_> {
+        Removal {
+            contexts: self,
+            key: key(org, id),
+            _alone: self.lock(id).write_owned().await,
         }
     }
 
@@ -276,6 +301,18 @@ impl ContextStore {
             .await
             .map_err(|source| internal("listing the contexts", source))
     }
+
+    fn lock(&self, id: &ContextId) -> Arc<RwLock<()>> {
+        let [first, ..] = *id.sha256();
+        self.locks
+            .get(usize::from(first))
+            .map(Arc::clone)
+            .unwrap_or_default()
+    }
+}
+
+fn locks() -> Locks {
+    Arc::new(array::from_fn(|_| Arc::default()))
 }
 
 fn inspections() -> Arc<Semaphore> {
@@ -314,6 +351,18 @@ fn internal(
     ContextError::Internal {
         doing,
         source: source.into(),
+    }
+}
+
+// === impl Removal ===
+
+impl Removal<'_> {
+    /// Removes the bytes. Ok if they are not there.
+    pub async fn delete_bytes(self) -> Result<(), ContextError> {
+        match self.contexts.store.delete(&self.key).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(internal("deleting a context", error)),
+        }
     }
 }
 

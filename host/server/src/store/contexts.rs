@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// Deletes a context's row unless it was used at or after `before_ms`. True if it is gone now by this call: only then may its
-    /// bytes go.
+    /// bytes go, and only while no upload of them is under way.
     pub async fn delete_expired_context(
         &self,
         org: &OrgId,
@@ -82,6 +82,34 @@ impl Store {
             row.is_some_and(|row| row.last_used_at_ms < before_ms)
         });
         batch.delete(&CONTEXTS, &key);
+        match self.committer.commit(batch).await {
+            Ok(()) => Ok(true),
+            Err(CommitError::Rejected { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Those of `contexts` that have no row.
+    pub async fn contexts_without_row(
+        &self,
+        contexts: Vec<(OrgId, ContextId)>,
+    ) -> Result<Vec<(OrgId, ContextId)>, StoreError> {
+        self.read(move |db| {
+            let mut without = Vec::new();
+            for (org, id) in contexts {
+                if db.get(&CONTEXTS, &context_key(&org, &id))?.is_none() {
+                    without.push((org, id));
+                }
+            }
+            Ok(without)
+        })
+        .await
+    }
+
+    /// Whether the context has no row, not even one that is still on its way to disk: the writing thread answers.
+    pub async fn has_no_row(&self, org: &OrgId, id: &ContextId) -> Result<bool, StoreError> {
+        let mut batch = Batch::new();
+        batch.require_absent(&CONTEXTS, &context_key(org, id));
         match self.committer.commit(batch).await {
             Ok(()) => Ok(true),
             Err(CommitError::Rejected { .. }) => Ok(false),

@@ -1,6 +1,12 @@
 use std::io::Write as _;
 
+use object_store::{
+    memory::InMemory,
+    throttle::{ThrottleConfig, ThrottledStore},
+};
+
 use super::*;
+use crate::{clock, sources::contexts::ContextStore, store::ContextRow};
 
 fn archive(content: &str) -> Vec<u8> {
     let mut zip = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
@@ -17,9 +23,9 @@ fn inline(content: &str) -> v1::CreateBuildRequest {
     }
 }
 
-/// One round of maintenance that keeps nothing longer than it must.
-async fn maintain(scene: &Scene) {
-    let maintenance = Maintenance {
+/// Keeps nothing longer than it must.
+fn maintenance(scene: &Scene) -> Maintenance {
+    Maintenance {
         retention: Retention {
             context_ttl: Duration::ZERO,
             log_days: 0,
@@ -27,12 +33,19 @@ async fn maintain(scene: &Scene) {
         store: Arc::clone(&scene.app().store),
         logs: Arc::clone(&scene.app().logs),
         contexts: Arc::clone(&scene.service().contexts),
-    };
+    }
+}
+
+async fn one_round(maintenance: Maintenance) {
     // Expiry is a matter of milliseconds.
     tokio::time::sleep(Duration::from_millis(5)).await;
     let stop = tokio_util::sync::CancellationToken::new();
     stop.cancel();
     maintenance.run(stop).await;
+}
+
+async fn maintain(scene: &Scene) {
+    one_round(maintenance(scene)).await;
 }
 
 async fn contexts(scene: &Scene) -> usize {
@@ -74,6 +87,92 @@ async fn a_context_is_kept_while_a_live_build_may_need_it() {
     scene.ended(queued).await;
     maintain(&scene).await;
     assert_eq!(contexts(&scene).await, 0);
+}
+
+#[tokio::test]
+async fn bytes_that_have_just_come_wait_for_their_row() {
+    let scene = Scene::start(&[]).await;
+    let (service, bytes) = (scene.service(), archive("FROM scratch"));
+    for has_an_old_row in [false, true] {
+        let again = async || {
+            service
+                .contexts
+                .put_inline(&acme().org, bytes.clone().into(), &service.upload_limits)
+                .await
+                .unwrap()
+        };
+        if has_an_old_row {
+            let stored = again().await;
+            service
+                .record_context(&acme(), &stored, "old".to_owned())
+                .await
+                .unwrap();
+        }
+        let stored = again().await;
+        let round = tokio::spawn(one_round(maintenance(&scene)));
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        service
+            .record_context(&acme(), &stored, "new".to_owned())
+            .await
+            .unwrap();
+        drop(stored);
+        round.await.unwrap();
+        assert_eq!(contexts(&scene).await, 1, "with an old row: {has_an_old_row}");
+        maintain(&scene).await;
+        assert_eq!(contexts(&scene).await, 0);
+    }
+}
+
+#[tokio::test]
+async fn what_comes_again_while_it_is_removed_is_kept() {
+    let scene = Scene::start(&[]).await;
+    let (store, limits) = (&scene.app().store, &scene.service().upload_limits);
+    let slow = ThrottleConfig {
+        wait_delete_per_call: Duration::from_millis(300),
+        ..ThrottleConfig::default()
+    };
+    let bytes = Arc::new(ThrottledStore::new(InMemory::new(), slow));
+    let contexts = Arc::new(ContextStore::remote(bytes, scene.directory().join("staging")).unwrap());
+    let upload = async || {
+        let archive = archive("FROM scratch").into();
+        let stored = contexts.put_inline(&acme().org, archive, limits).await.unwrap();
+        let row = ContextRow {
+            name: "src".to_owned(),
+            size_bytes: stored.size_bytes,
+            created_at_ms: clock::now_ms(),
+            last_used_at_ms: clock::now_ms(),
+        };
+        store.put_context(&acme().org, &stored.id, row).await.unwrap();
+        stored.id.clone()
+    };
+    let id = upload().await;
+    let round = tokio::spawn(one_round(Maintenance {
+        contexts: Arc::clone(&contexts),
+        ..maintenance(&scene)
+    }));
+    eventually("the row to go", async || {
+        let row = store.context(&acme().org, &id).await.unwrap();
+        row.is_none().then_some(())
+    })
+    .await;
+    assert_eq!(upload().await, id);
+    round.await.unwrap();
+    assert!(store.context(&acme().org, &id).await.unwrap().is_some());
+    assert!(contexts.exists(&acme().org, &id).await.unwrap());
+}
+
+#[tokio::test]
+async fn bytes_without_a_row_are_swept() {
+    let scene = Scene::start(&[]).await;
+    let service = scene.service();
+    let kept = scene.create_as(inline("FROM scratch")).await.unwrap();
+    scene.started(kept, 1).await;
+    let (org, left) = (acme().org, archive("FROM left").into());
+    let upload = service.contexts.put_inline(&org, left, &service.upload_limits);
+    drop(upload.await.unwrap());
+    assert_eq!(service.contexts.list().await.unwrap().len(), 2);
+    maintain(&scene).await;
+    assert_eq!(contexts(&scene).await, 1);
 }
 
 #[tokio::test]
@@ -133,16 +232,8 @@ async fn the_log_of_a_live_build_is_kept() {
     let run = scene.started(id, 1).await;
     scene.executor.print(run, "kept\n");
     scene.logged(id, 5).await;
-    let maintenance = Maintenance {
-        retention: Retention {
-            context_ttl: Duration::ZERO,
-            log_days: 0,
-        },
-        store: Arc::clone(&scene.app().store),
-        logs: Arc::clone(&scene.app().logs),
-        contexts: Arc::clone(&scene.service().contexts),
-    };
-    let later = crate::clock::now_ms() + 2 * 86_400_000;
+    let maintenance = maintenance(&scene);
+    let later = clock::now_ms() + 2 * 86_400_000;
     maintenance.drop_logs(later).await.unwrap();
     scene.executor.end(run, EndCause::Exited { code: 1 });
     scene.ended(id).await;

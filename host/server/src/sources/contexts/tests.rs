@@ -67,10 +67,14 @@ async fn an_upload_is_kept_under_its_hash() {
             dir.path().join("contexts/acme").join(&stored.sha256_hex)
         );
         assert!(fs::read(file.path()).unwrap() == bytes);
-        store.delete(&org(), &stored.id).await.unwrap();
-        store.delete(&org(), &stored.id).await.unwrap();
-        assert!(store.open(&org(), &stored.id).await.unwrap().is_none());
-        assert!(!store.exists(&org(), &stored.id).await.unwrap());
+        let id = stored.id.clone();
+        drop(stored);
+        for _ in 0..2 {
+            let removal = store.begin_removal(&org(), &id).await;
+            removal.delete_bytes().await.unwrap();
+        }
+        assert!(store.open(&org(), &id).await.unwrap().is_none());
+        assert!(!store.exists(&org(), &id).await.unwrap());
     }
     assert!(files(dir.path()).is_empty());
 }
@@ -173,7 +177,7 @@ async fn the_same_content_may_be_uploaded_at_once() {
     let (org, limits) = (org(), limits());
     let uploads = (0..8).map(|_| store.upload(&org, chunks(&bytes, 64 << 10), 0, &limits));
     let stored = futures::future::try_join_all(uploads).await.unwrap();
-    assert!(stored.windows(2).all(|pair| pair[0] == pair[1]));
+    assert!(stored.windows(2).all(|pair| pair[0].id == pair[1].id));
     assert_eq!(
         files(dir.path()),
         [format!("contexts/acme/{}", stored[0].sha256_hex)]
@@ -208,6 +212,9 @@ async fn any_object_store_serves() {
     drop(file);
     assert!(files(staging.path()).is_empty());
     assert_eq!(store.list().await.unwrap(), [(org(), stored.id.clone())]);
-    store.delete(&org(), &stored.id).await.unwrap();
-    assert!(store.open(&org(), &stored.id).await.unwrap().is_none());
+    let id = stored.id.clone();
+    drop(stored);
+    let removal = store.begin_removal(&org(), &id).await;
+    removal.delete_bytes().await.unwrap();
+    assert!(store.open(&org(), &id).await.unwrap().is_none());
 }
