@@ -51,7 +51,7 @@ pub(super) struct Runs {
 }
 
 /// A run whose supervisor this daemon has started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Spawned {
     /// A child is there; it may not have taken the lock yet.
     is_live: bool,
@@ -233,11 +233,12 @@ impl Runs {
     fn spawn(&self, run: RunId) -> Result<(), ExecutorError> {
         let dir = self.dir(run);
         let mut spawned = lock(&self.spawned);
-        let entry = spawned.entry(run).or_default();
-        if entry.is_live {
-            return Ok(());
-        }
-        if entry.false_starts >= FALSE_STARTS_MAX {
+        let false_starts = match spawned.get(&run) {
+            Some(entry) if entry.is_live => return Ok(()),
+            Some(entry) => entry.false_starts,
+            None => 0,
+        };
+        if false_starts >= FALSE_STARTS_MAX {
             drop(spawned);
             let why = fs::read_to_string(dir.join("supervisor.log")).unwrap_or_default();
             let why = why.lines().last().unwrap_or("it did not say why").to_owned();
@@ -261,7 +262,11 @@ impl Runs {
         let mut child = tokio::process::Command::from(command)
             .spawn()
             .map_err(io_error(doing()))?;
-        entry.is_live = true;
+        let entry = Spawned {
+            is_live: true,
+            false_starts,
+        };
+        spawned.insert(run, entry);
         let ours = Arc::clone(&self.spawned);
         tokio::spawn(async move {
             let status = child.wait().await;
@@ -313,6 +318,7 @@ impl Runs {
     }
 }
 
+/// A run whose directory is gone has had its end: it was forgotten before its supervisor was waited for.
 fn note_exit(
     spawned: &mut HashMap<RunId, Spawned>,
     run: RunId,
@@ -323,7 +329,7 @@ fn note_exit(
         dir.standing(),
         Ok(Standing::Ended(_) | Standing::Abandoned | Standing::Live(_))
     );
-    if has_run {
+    if has_run || matches!(dir.exists(), Ok(false)) {
         spawned.remove(&run);
     } else if let Some(entry) = spawned.get_mut(&run) {
         entry.is_live = false;
@@ -373,4 +379,36 @@ pub(super) fn io_error(doing: String) -> impl FnOnce(io::Error) -> ExecutorError
 /// No critical section here leaves anything half done, so a poisoned lock is as good as any.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use ignite_core::ids::BuildId;
+
+    use super::*;
+
+    #[test]
+    fn only_a_supervisor_that_left_its_run_unbegun_has_started_in_vain() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunId {
+            build: BuildId::new(1, 1),
+            platform: 0,
+            attempt: 1,
+        };
+        let mut spawned = HashMap::from([(
+            run,
+            Spawned {
+                is_live: true,
+                false_starts: 0,
+            },
+        )]);
+        let there = RunDir::new(folder.path().to_owned());
+        note_exit(&mut spawned, run, Ok(ExitStatus::from_raw(256)), &there);
+        assert!(spawned.get(&run).is_some_and(|entry| entry.false_starts == 1));
+        let forgotten = RunDir::new(folder.path().join("forgotten"));
+        note_exit(&mut spawned, run, Ok(ExitStatus::from_raw(0)), &forgotten);
+        assert!(spawned.is_empty());
+    }
 }
