@@ -22,6 +22,7 @@ use crate::{
         context::Context,
         tokens::{TokenFileError, TokenSet},
     },
+    clock,
     error::{Error, Result},
     principal::Principal,
 };
@@ -94,7 +95,8 @@ impl Authenticator {
         }
     }
 
-    /// Reads the file again if it changed. If that fails the old tokens stay, and the log says why.
+    /// Reads the file again if it changed. If that fails the old tokens stay, and the log says why: a file that has gone is a
+    /// slip, an empty one a decision.
     pub fn reload_if_changed(&self) {
         let now = fingerprint(&self.file);
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,13 +104,13 @@ impl Authenticator {
             return;
         }
         *read = now;
-        match TokenSet::read(&self.file) {
+        match TokenSet::read_present(&self.file) {
             Ok(tokens) => {
                 tracing::info!(file = %self.file.display(), count = tokens.len(), "tokens reloaded");
                 *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(tokens);
             }
             Err(error) => {
-                tracing::error!(file = %self.file.display(), %error, "tokens not reloaded: the old ones stay");
+                tracing::error!(file = %self.file.display(), error = %clock::chain(&error), "tokens not reloaded: the old ones stay");
             }
         }
     }
@@ -249,6 +251,13 @@ mod tests {
         assert!(
             authenticator.authenticate(Some(&header)).is_ok(),
             "the old tokens stay"
+        );
+
+        fs::remove_file(&file).unwrap();
+        authenticator.reload_if_changed();
+        assert!(
+            authenticator.authenticate(Some(&header)).is_ok(),
+            "a file that has gone revokes nothing"
         );
 
         fs::write(&file, "").unwrap();

@@ -76,7 +76,16 @@ pub enum TokenFileError {
 // === impl TokenSet ===
 
 impl TokenSet {
+    /// The tokens of `file`; none if it is not there.
     pub(super) fn read(file: &Path) -> Result<Self, TokenFileError> {
+        match Self::read_present(file) {
+            Err(error) if error.is_missing() => Ok(Self::default()),
+            read => read,
+        }
+    }
+
+    /// The tokens of `file`, which must be there.
+    pub(super) fn read_present(file: &Path) -> Result<Self, TokenFileError> {
         let text = text_of(file)?;
         Self::parse(&text).map_err(|problems| TokenFileError::Invalid {
             file: file.to_owned(),
@@ -119,7 +128,10 @@ pub fn create(token: &NewToken, file: &Path) -> Result<String, TokenFileError> {
 
     let secret = format!("{TOKEN_PREFIX}{}", hex::encode(rand::random::<[u8; 32]>()));
     TokenSet::read(file)?;
-    let mut text = text_of(file)?;
+    let mut text = match text_of(file) {
+        Err(error) if error.is_missing() => String::new(),
+        text => text?,
+    };
     text.push_str(&file::entry(token, &Sha256::digest(secret.as_bytes()).into()));
 
     let mut new = tempfile::NamedTempFile::new_in(directory).map_err(failed("writing"))?;
@@ -140,14 +152,18 @@ fn text_of(file: &Path) -> Result<String, TokenFileError> {
             Err(io::Error::other("it is not a plain file"))
         }
     };
-    match read() {
-        Ok(text) => Ok(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(TokenFileError::Io {
-            file: file.to_owned(),
-            doing: "reading",
-            source,
-        }),
+    read().map_err(|source| TokenFileError::Io {
+        file: file.to_owned(),
+        doing: "reading",
+        source,
+    })
+}
+
+// === impl TokenFileError ===
+
+impl TokenFileError {
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 }
 
