@@ -12,7 +12,7 @@ use std::{
 };
 
 use ignite_core::{
-    build::{Applied, Build, Effect, Event, Failure, FailureReason, Outcome, RetryPolicy, Status},
+    build::{Applied, Build, Effect, Event, RetryPolicy, Status},
     ids::{BuildId, OrgId, RunId},
     queue::FairQueue,
     reconcile::{self, Action},
@@ -395,18 +395,7 @@ impl Driver {
         let Some(live) = self.undriven(run, build).await? else {
             return Ok(());
         };
-        let failure = Failure {
-            reason: FailureReason::Internal,
-            message: "the machine lost the build's run".to_owned(),
-        };
-        self.apply(
-            &live,
-            Event::Ended {
-                run,
-                outcome: Outcome::Infrastructure { failure },
-            },
-        )
-        .await?;
+        run::report_lost(self, &live, run).await?;
         self.enqueue(&live);
         Ok(())
     }

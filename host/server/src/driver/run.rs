@@ -19,7 +19,7 @@ use super::{Driver, Live};
 use crate::{
     clock,
     error::{Error, Result},
-    executor::{ExecutorError, RunEvent, RunPlan, RunSource},
+    executor::{ExecutorError, RawCursor, RunEvent, RunPlan, RunSource},
     logs::Pipeline,
     sources::contexts::ContextFile,
     store::StoreError,
@@ -110,6 +110,63 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         }
     };
     let build = live.current();
+    let (spec, mut pipeline, from) = resume(driver, live, run).await?;
+
+    // Kept until the run is over: an executor may come back to the file.
+    let context = match spec.source() {
+        Source::Archive(context) => driver.parts.contexts.open(&build.org, context).await?,
+        Source::Git(_) => None,
+    };
+    let plan = plan(driver, live, run, &spec, context.as_ref());
+    let end = match ensure(driver, live, &plan).await {
+        Ok(()) => follow(driver, live, run, &mut pipeline, from).await?,
+        Err(error) => lost(&error),
+    };
+    pipeline.finish(end.ended_at_ms).await.map_err(Error::internal)?;
+    let outcome = outcome(driver, live, &spec, &end, &pipeline).await;
+    if let Outcome::Infrastructure { failure } = &outcome {
+        note(&mut pipeline, run, failure).await?;
+    }
+    progress(driver, live, run, &pipeline).await?;
+    driver.apply(live, Event::Ended { run, outcome }).await?;
+    forget(driver, run).await;
+    Ok(())
+}
+
+/// Ends a run of which nothing is left but its record and what is stored of its log.
+pub(super) async fn report_lost(driver: &Arc<Driver>, live: &Arc<Live>, run: RunId) -> Result<()> {
+    let failure = Failure {
+        reason: FailureReason::Internal,
+        message: "the machine lost the build's run".to_owned(),
+    };
+    // A cancelled build ends as cancelled, and its log has no such note then.
+    if !live.current().cancel_requested
+        && let Err(error) = note_lost(driver, live, run, &failure).await
+    {
+        // A build must be able to end, whatever keeps us from saying so in its log.
+        tracing::warn!(run = %run, error = %clock::chain(&error), "run.not_noted");
+    }
+    driver
+        .apply(
+            live,
+            Event::Ended {
+                run,
+                outcome: Outcome::Infrastructure { failure },
+            },
+        )
+        .await?;
+    Ok(())
+}
+
+async fn note_lost(driver: &Driver, live: &Live, run: RunId, failure: &Failure) -> Result<()> {
+    let (_, mut pipeline, _) = resume(driver, live, run).await?;
+    note(&mut pipeline, run, failure).await
+}
+
+/// What it takes to go on with a run: the build's specification, its log where the store has it, and where to follow the
+/// executor from.
+async fn resume(driver: &Driver, live: &Live, run: RunId) -> Result<(BuildSpec, Pipeline, RawCursor)> {
+    let build = live.current();
     let sealed = driver
         .parts
         .store
@@ -129,7 +186,7 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         spec.name(),
         spec.tags(),
     ));
-    let (mut pipeline, from) = Pipeline::resume(
+    let (pipeline, from) = Pipeline::resume(
         Arc::clone(&driver.parts.logs),
         Arc::clone(live.log()),
         run,
@@ -139,30 +196,16 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
     )
     .await
     .map_err(Error::internal)?;
+    Ok((spec, pipeline, from))
+}
 
-    // Kept until the run is over: an executor may come back to the file.
-    let context = match spec.source() {
-        Source::Archive(context) => driver.parts.contexts.open(&build.org, context).await?,
-        Source::Git(_) => None,
-    };
-    let plan = plan(driver, live, run, &spec, context.as_ref());
-    let end = match ensure(driver, live, &plan).await {
-        Ok(()) => follow(driver, live, run, &mut pipeline, from).await?,
-        Err(error) => lost(&error),
-    };
-    pipeline.finish(end.ended_at_ms).await.map_err(Error::internal)?;
-    let outcome = outcome(driver, live, &spec, &end, &pipeline).await;
-    if let Outcome::Infrastructure { failure } = &outcome {
-        let note = format!("attempt {} failed: {}", run.attempt, failure.message);
-        pipeline
-            .last_note(&note, clock::now_ms())
-            .await
-            .map_err(Error::internal)?;
-    }
-    progress(driver, live, run, &pipeline).await?;
-    driver.apply(live, Event::Ended { run, outcome }).await?;
-    forget(driver, run).await;
-    Ok(())
+/// The last line of an attempt that failed for a reason of ours.
+async fn note(pipeline: &mut Pipeline, run: RunId, failure: &Failure) -> Result<()> {
+    let text = format!("attempt {} failed: {}", run.attempt, failure.message);
+    pipeline
+        .last_note(&text, clock::now_ms())
+        .await
+        .map_err(Error::internal)
 }
 
 async fn forget(driver: &Driver, run: RunId) {
@@ -234,7 +277,7 @@ async fn follow(
     live: &Arc<Live>,
     run: RunId,
     pipeline: &mut Pipeline,
-    mut from: crate::executor::RawCursor,
+    mut from: RawCursor,
 ) -> Result<RunEnd> {
     let executor = &driver.parts.executor;
     let mut failures = 0_u32;

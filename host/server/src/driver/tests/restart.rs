@@ -147,6 +147,8 @@ async fn a_run_that_the_machine_lost_is_not_started_again_but_followed_by_anothe
     let second = scene.started(spoke, 2).await;
     scene.executor.end(second, EndCause::Exited { code: 1 });
     assert_eq!(scene.ended(spoke).await.attempts, 2);
+    let log = "here\n[ignite] attempt 1 failed: the machine lost the build's run\n";
+    assert_eq!(scene.log(spoke).await, log);
 
     let live = scene.live(cancelled);
     let retry = scene.app().driver.settings.retry;
@@ -166,6 +168,7 @@ async fn a_run_that_the_machine_lost_is_not_started_again_but_followed_by_anothe
     });
     scene.open().await;
     assert_eq!(scene.ended(cancelled).await.status(), BuildStatus::Cancelled);
+    assert_eq!(scene.log(cancelled).await, "here\n");
     let starts = scene.executor.starts();
     assert_eq!(starts.len(), 3, "{starts:?}");
 }
