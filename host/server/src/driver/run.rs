@@ -97,12 +97,12 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
     if build.status.is_terminal() {
         return Ok(());
     }
-    let run = match build.current_run() {
-        Some(run) => run,
+    let (run, is_new) = match build.current_run() {
+        Some(run) => (run, false),
         None => {
             let run = build.next_run();
             match driver.apply(live, Event::Started { run }).await {
-                Ok(_) => run,
+                Ok(_) => (run, true),
                 // Cancelled between the queue and here.
                 Err(Error::FailedPrecondition { .. }) => return Ok(()),
                 Err(error) => return Err(error),
@@ -118,9 +118,14 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         Source::Git(_) => None,
     };
     let plan = plan(driver, live, run, &spec, context.as_ref());
-    let end = match ensure(driver, live, &plan).await {
-        Ok(()) => follow(driver, live, run, &mut pipeline, from).await?,
-        Err(error) => lost(&error),
+    let end = if is_new && live.current().cancel_requested {
+        // The executor has not heard of it: there is nothing to stop.
+        ended(EndCause::Stopped)
+    } else {
+        match ensure(driver, live, &plan).await {
+            Ok(()) => follow(driver, live, run, &mut pipeline, from).await?,
+            Err(error) => lost(&error),
+        }
     };
     pipeline.finish(end.ended_at_ms).await.map_err(Error::internal)?;
     let outcome = outcome(driver, live, &spec, &end, &pipeline).await;
@@ -405,8 +410,12 @@ async fn pushed_image(driver: &Driver, live: &Live, refs: &[String], digest: Str
 
 fn lost(error: &ExecutorError) -> RunEnd {
     let message = clock::chain(error);
+    ended(EndCause::Lost { message })
+}
+
+fn ended(cause: EndCause) -> RunEnd {
     RunEnd {
-        cause: EndCause::Lost { message },
+        cause,
         ended_at_ms: clock::now_ms(),
         digest: None,
     }

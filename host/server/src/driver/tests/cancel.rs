@@ -45,6 +45,28 @@ async fn between_the_queue_and_its_run() {
     }
 }
 
+#[test]
+fn before_the_executor_hears_of_it_it_never_does() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // The one thread that reads the store is kept busy, so that nothing goes on between the record and the run.
+    let runtime = runtime.max_blocking_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let scene = Scene::start(&[]).await;
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let reading = tokio::task::spawn_blocking(move || held.recv());
+        let id = scene.create().await;
+        scene
+            .until(id, |build| build.status() == BuildStatus::Running)
+            .await;
+        let driver = &scene.app().driver;
+        driver.cancel(&scene.live(id), Duration::ZERO).await.unwrap();
+        drop(release);
+        assert!(reading.await.unwrap().is_err());
+        assert_cancelled(&scene.ended(id).await);
+        assert!(scene.executor.starts().is_empty());
+    });
+}
+
 #[tokio::test]
 async fn while_its_run_starts() {
     let scene = Scene::start(&[]).await;
