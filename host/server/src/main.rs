@@ -18,7 +18,10 @@ use ignite_server::{
     executor,
     principal::Scope,
     sources,
-    store::{DataDir, backup},
+    store::{
+        DataDir,
+        backup::{self, BackupError},
+    },
 };
 
 /// The scopes of a token that names none.
@@ -85,7 +88,13 @@ fn command() -> Command {
         .subcommand(
             Command::new("export")
                 .about("Writes state and logs into one portable file; the daemon must not be running")
-                .arg(path_arg("to", "File to write")),
+                .arg(path_arg("to", "File to write"))
+                .arg(
+                    Arg::new("force")
+                        .long("force")
+                        .action(ArgAction::SetTrue)
+                        .help("Replace the file if it is there"),
+                ),
         )
         .subcommand(
             Command::new("import")
@@ -248,7 +257,10 @@ fn export(matches: &ArgMatches, sources: Sources) -> Outcome {
     let config = load(sources)?;
     let path = run_path(matches, "to");
     let data = DataDir::open(&config.data_dir).map_err(|error| error.to_string())?;
-    backup::export_to(&data, path).map_err(|error| clock::chain(&error))?;
+    backup::export_to(&data, path, matches.get_flag("force")).map_err(|error| match error {
+        BackupError::Exists(_) => format!("{error}: --force replaces it"),
+        error => clock::chain(&error),
+    })?;
     println!(
         "exported {} to {}; not in it, to be kept apart: {}, and the uploaded archives in {}",
         config.data_dir.display(),

@@ -47,6 +47,8 @@ pub enum BackupError {
     DataDir(#[from] DataDirError),
     #[error("{0} holds no store")]
     NoStore(PathBuf),
+    #[error("{0} is there already")]
+    Exists(PathBuf),
     #[error(transparent)]
     Format(#[from] FormatError),
     #[error("the export is of a newer version (its layout is {found}, this one knows up to {STORE_VERSION})")]
@@ -89,13 +91,18 @@ struct Target {
     bytes: usize,
 }
 
-/// Writes everything in the store to `path`, which appears once it is whole. Blocks; the store must not be open.
-pub fn export_to(data: &DataDir, path: &Path) -> Result<Summary, BackupError> {
+/// Writes everything in the store to `path`, which appears once it is whole. A file that is there is replaced only if
+/// `overwrite` says so. Blocks; the store must not be open.
+pub fn export_to(data: &DataDir, path: &Path, overwrite: bool) -> Result<Summary, BackupError> {
     let io_error = |source| BackupError::Io {
         doing: "writing",
         path: path.to_owned(),
         source,
     };
+    // Told before the work, and below by the file system, should the file have come meanwhile.
+    if !overwrite && path.symlink_metadata().is_ok() {
+        return Err(BackupError::Exists(path.to_owned()));
+    }
     let dir = path
         .parent()
         .filter(|dir| !dir.as_os_str().is_empty())
@@ -103,7 +110,14 @@ pub fn export_to(data: &DataDir, path: &Path) -> Result<Summary, BackupError> {
     let mut file = tempfile::NamedTempFile::new_in(dir).map_err(io_error)?;
     let summary = export(data, file.as_file_mut())?;
     file.as_file().sync_all().map_err(io_error)?;
-    file.persist(path).map_err(|error| io_error(error.error))?;
+    let placed = match overwrite {
+        true => file.persist(path),
+        false => file.persist_noclobber(path),
+    };
+    placed.map_err(|error| match error.error.kind() {
+        io::ErrorKind::AlreadyExists => BackupError::Exists(path.to_owned()),
+        _ => io_error(error.error),
+    })?;
     sync_dir(dir).map_err(io_error)?;
     Ok(summary)
 }

@@ -127,13 +127,32 @@ fn assert_refused_without_a_trace(bytes: &[u8]) {
 }
 
 #[tokio::test]
+async fn an_export_replaces_a_file_only_when_told_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = fill(&dir).await;
+    let file = dir.path().join("export");
+    fs::write(&file, "of last week").unwrap();
+    let exported = tokio::task::spawn_blocking(move || {
+        let refused = export_to(&source, &file, false).unwrap_err();
+        assert!(matches!(refused, BackupError::Exists(_)), "{refused}");
+        assert_eq!(fs::read(&file).unwrap(), b"of last week");
+        export_to(&source, &file, true).unwrap();
+        import(
+            &DataDir::open(&file.with_file_name("new")).unwrap(),
+            open_export(&file).unwrap(),
+        )
+    });
+    assert!(exported.await.unwrap().unwrap().rows > 0);
+}
+
+#[tokio::test]
 async fn an_import_gives_back_what_was_exported() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let source = fill(&from).await;
     let file = from.path().join("export");
     let target = DataDir::open(to.path()).unwrap();
     let (source, target) = tokio::task::spawn_blocking(move || {
-        let out = export_to(&source, &file).unwrap();
+        let out = export_to(&source, &file, false).unwrap();
         let back = import(&target, open_export(&file).unwrap()).unwrap();
         assert_eq!(out, back);
         assert!(out.databases > 5 && out.rows >= 80, "{out:?}");
