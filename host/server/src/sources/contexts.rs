@@ -13,6 +13,8 @@ mod tests;
 
 use std::{
     array,
+    error::Error as StdError,
+    io, iter,
     num::NonZero,
     path::{Path, PathBuf},
     sync::Arc,
@@ -34,7 +36,7 @@ use tokio::{
 
 use self::staging::Staged;
 use super::archive::{self, ArchiveError, ArchiveLimits, ArchiveSummary};
-use crate::error::Error;
+use crate::{clock, error::Error};
 
 /// Where contexts are kept. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -96,7 +98,7 @@ pub enum ContextError {
     Internal {
         doing: &'static str,
         #[source]
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Box<dyn StdError + Send + Sync>,
     },
 }
 
@@ -340,14 +342,11 @@ fn check_size(expected: u64, received: u64, wrong: impl Fn(u64, u64) -> bool) ->
     Ok(())
 }
 
-fn writing(source: std::io::Error) -> ContextError {
+fn writing(source: io::Error) -> ContextError {
     internal("writing an uploaded archive", source)
 }
 
-fn internal(
-    doing: &'static str,
-    source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-) -> ContextError {
+fn internal(doing: &'static str, source: impl Into<Box<dyn StdError + Send + Sync>>) -> ContextError {
     ContextError::Internal {
         doing,
         source: source.into(),
@@ -398,7 +397,27 @@ impl From<ContextError> for Error {
         match error {
             ContextError::Refused { field, refusal } => Self::invalid(field, refusal.to_string()),
             ContextError::Stream(error) => error,
+            full @ ContextError::Internal { .. } if is_for_want_of_space(&full) => {
+                tracing::error!(error = %clock::chain(&full), "contexts.disk_full");
+                Self::ResourceExhausted {
+                    reason: "DISK_FULL",
+                    subject: "contexts".to_owned(),
+                    message: "the gateway has no space left for the archive".to_owned(),
+                    retry_after: None,
+                }
+            }
             internal @ ContextError::Internal { .. } => Self::internal(internal),
         }
     }
+}
+
+fn is_for_want_of_space(error: &(dyn StdError + 'static)) -> bool {
+    let is_full = |error: &io::Error| {
+        matches!(
+            error.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    };
+    iter::successors(Some(error), |&error| error.source())
+        .any(|error| error.downcast_ref::<io::Error>().is_some_and(is_full))
 }

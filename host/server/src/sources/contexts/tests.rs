@@ -1,4 +1,4 @@
-use std::fs;
+use std::{fs, process::Command};
 
 use futures::stream;
 use object_store::memory::InMemory;
@@ -167,6 +167,53 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     let timed_out = tokio::time::timeout(std::time::Duration::from_millis(200), dropped).await;
     assert!(timed_out.is_err());
     assert!(files(dir.path()).is_empty());
+}
+
+/// A file system that holds next to nothing.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount
+            .args(["-t", "tmpfs", "-o", "size=1m", "none"])
+            .arg(dir.path());
+        assert!(mount.status().unwrap().success(), "mounting takes root");
+        Self(dir)
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_does_not_fit_is_told_so_and_leaves_nothing() {
+    let small = Small::mount();
+    let store = ContextStore::local(small.0.path()).unwrap();
+    let large = archive(2 << 20);
+    let uploaded = store.upload(&org(), chunks(&large, 600_000), 0, &limits()).await;
+    let inline = store.put_inline(&org(), large.into(), &limits()).await;
+    for refused in [uploaded, inline] {
+        let error = Error::from(refused.unwrap_err());
+        assert!(
+            matches!(
+                error,
+                Error::ResourceExhausted {
+                    reason: "DISK_FULL",
+                    ..
+                }
+            ),
+            "{error:?}"
+        );
+        assert!(error.to_string().contains("no space left"), "{error}");
+    }
+    assert!(files(small.0.path()).is_empty());
+    let fits = archive(300_000).into();
+    store.put_inline(&org(), fits, &limits()).await.unwrap();
 }
 
 #[tokio::test]
