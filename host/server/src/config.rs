@@ -130,6 +130,7 @@ impl Config {
         let retention = (
             values.get("context_ttl", parse::duration),
             values.get("log_retention_days", parse::number),
+            values.get("idempotency_ttl", parse::duration),
         );
         // All are read before the first `?`, so that one that is wrong hides none of the others.
         let listen = values.get("listen", parse::address);
@@ -183,6 +184,7 @@ impl Config {
             retention: Retention {
                 context_ttl: retention.0?,
                 log_days: retention.1?,
+                idempotency_ttl: retention.2?,
             },
         })
     }

@@ -1,4 +1,5 @@
-//! Lets go of what is no longer kept: contexts that nobody used for a while or nobody knows of, logs older than the retention.
+//! Lets go of what is no longer kept: contexts that nobody used for a while or nobody knows of, logs older than the retention,
+//! idempotency keys.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -18,6 +19,8 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(600);
 /// Contexts deleted in one go.
 const CONTEXTS_AT_ONCE: usize = 256;
+/// Idempotency keys deleted in one go.
+const KEYS_AT_ONCE: usize = 1024;
 const DAY_MS: i64 = 86_400_000;
 
 /// What is kept for how long.
@@ -27,6 +30,8 @@ pub struct Retention {
     pub context_ttl: Duration,
     /// After the build was created.
     pub log_days: u32,
+    /// After its first use.
+    pub idempotency_ttl: Duration,
 }
 
 #[derive(Debug)]
@@ -46,6 +51,7 @@ impl Maintenance {
             for (what, done) in [
                 ("contexts", self.expire_contexts().await),
                 ("contexts without a row", self.sweep_contexts().await),
+                ("idempotency keys", self.expire_idempotency().await),
                 ("logs", self.drop_logs(clock::now_ms()).await),
             ] {
                 if let Err(error) = done {
@@ -80,8 +86,7 @@ impl Maintenance {
     }
 
     async fn expire_contexts(&self) -> Result<()> {
-        let ttl_ms = i64::try_from(self.retention.context_ttl.as_millis()).unwrap_or(i64::MAX);
-        let before_ms = clock::now_ms().saturating_sub(ttl_ms);
+        let before_ms = ago(self.retention.context_ttl);
         loop {
             let needed = self.needed_contexts().await?;
             let expired = self.store.expired_contexts(before_ms, CONTEXTS_AT_ONCE).await?;
@@ -105,6 +110,16 @@ impl Maintenance {
                 }
             }
             if count < CONTEXTS_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn expire_idempotency(&self) -> Result<()> {
+        let before_ms = ago(self.retention.idempotency_ttl);
+        loop {
+            let count = self.store.expire_idempotency(before_ms, KEYS_AT_ONCE).await?;
+            if count < KEYS_AT_ONCE {
                 return Ok(());
             }
         }
@@ -137,4 +152,9 @@ impl Maintenance {
             .filter_map(|build| Some((build.org.clone(), build.context.clone()?)))
             .collect())
     }
+}
+
+fn ago(duration: Duration) -> i64 {
+    let ms = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
+    clock::now_ms().saturating_sub(ms)
 }

@@ -125,6 +125,11 @@ pub const SETTINGS: &[Setting] = &[
         "24h",
         "How long an uploaded context is kept after its last use",
     ),
+    setting(
+        "idempotency_ttl",
+        "24h",
+        "How long an idempotency key is remembered after its first use",
+    ),
     setting("git_http_allowed", "false", "Allow git sources over plain http"),
     setting(
         "git_private_addresses_allowed",

@@ -1,6 +1,9 @@
 //! Builds, their specs and the keys that make creating them repeatable.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use ignite_core::{
     build::{Build, Status},
@@ -17,6 +20,7 @@ use super::{
         BUILDS, BUILDS_BY_STATUS, Blob, BuildKey, IDEMPOTENCY, IdempotencyKey, IdempotencyRow, LIVE, LiveRow,
         SPECS, STATUSES, StatusKey,
     },
+    table::KeyRange,
 };
 
 /// What a caller gave to make a creation repeatable.
@@ -73,6 +77,18 @@ impl BuildFilter {
     }
 }
 
+// === impl IdempotencyRow ===
+
+impl IdempotencyRow {
+    /// To a request under its key.
+    fn answer(&self, fingerprint: &[u8; 32]) -> Created {
+        match self.fingerprint == *fingerprint {
+            true => Created::Replayed(self.build),
+            false => Created::KeyReused,
+        }
+    }
+}
+
 // === impl Store ===
 
 impl Store {
@@ -99,22 +115,25 @@ impl Store {
         let key = BuildKey::of(&build);
         let mut batch = Batch::new();
         // Checked first, so that a repeated request is told as such whatever else is wrong with it.
-        let given = idempotency.map(|given| {
+        let earlier = Arc::new(OnceLock::new());
+        if let Some(given) = idempotency {
             let key = IdempotencyKey {
                 org: build.org.clone(),
                 key: given.key,
             };
-            (key, given.fingerprint)
-        });
-        if let Some((key, fingerprint)) = &given {
             let row = IdempotencyRow {
-                fingerprint: *fingerprint,
+                fingerprint: given.fingerprint,
                 build: build.id,
                 created_at_ms: build.created_at_ms,
             };
-            batch
-                .require_absent(&IDEMPOTENCY, key)
-                .put(&IDEMPOTENCY, key, &row)?;
+            // The row may expire as soon as it was seen, so what it says is kept.
+            let seen = Arc::clone(&earlier);
+            batch.require(&IDEMPOTENCY, &key, "absent", move |row| {
+                let Some(row) = row else { return true };
+                let _ = seen.set(row.answer(&given.fingerprint));
+                false
+            });
+            batch.put(&IDEMPOTENCY, &key, &row)?;
         }
         batch.require_absent(&BUILDS, &key).put(&BUILDS, &key, &*build)?;
         batch.put(&BUILDS_BY_STATUS, &StatusKey::of(&build, build.status), &())?;
@@ -125,14 +144,10 @@ impl Store {
         batch.put(&SPECS, &build.id, &Blob(sealed_spec))?;
 
         self.cache_when_committed(&mut batch, &build, stored);
-        match (self.committer.commit(batch).await, given) {
+        match (self.committer.commit(batch).await, earlier.get()) {
             (Ok(()), _) => Ok(Created::New),
-            (Err(CommitError::Rejected { table, .. }), Some((key, fingerprint)))
-                if table == IDEMPOTENCY.info.name =>
-            {
-                self.replay(key, fingerprint).await
-            }
-            (Err(CommitError::Rejected { .. }), _) => Err(StoreError::Exists(build.id)),
+            (Err(CommitError::Rejected { .. }), Some(earlier)) => Ok(*earlier),
+            (Err(CommitError::Rejected { .. }), None) => Err(StoreError::Exists(build.id)),
             (Err(error), _) => Err(error.into()),
         }
     }
@@ -208,7 +223,7 @@ impl Store {
     pub async fn live_builds(&self) -> Result<Vec<Arc<Build>>, StoreError> {
         self.read(|db| {
             let mut builds = Vec::new();
-            for row in db.scan(&LIVE, super::table::KeyRange::all())? {
+            for row in db.scan(&LIVE, KeyRange::all())? {
                 let (id, LiveRow { org }) = row?;
                 let build = db.get(&BUILDS, &BuildKey { org, id })?;
                 builds.push(Arc::new(build.ok_or(StoreError::Dangling(id))?));
@@ -231,19 +246,29 @@ impl Store {
             key: given.key.clone(),
         };
         let row = self.read(move |db| Ok(db.get(&IDEMPOTENCY, &key)?)).await?;
-        Ok(row.map(|row| match row.fingerprint == given.fingerprint {
-            true => Created::Replayed(row.build),
-            false => Created::KeyReused,
-        }))
+        Ok(row.map(|row| row.answer(&given.fingerprint)))
     }
 
-    /// The build that the idempotency key made, or the finding that it was used for something else.
-    async fn replay(&self, key: IdempotencyKey, fingerprint: [u8; 32]) -> Result<Created, StoreError> {
-        let row = self.read(move |db| Ok(db.get(&IDEMPOTENCY, &key)?)).await?;
-        Ok(match row {
-            Some(row) if row.fingerprint == fingerprint => Created::Replayed(row.build),
-            Some(_) | None => Created::KeyReused,
-        })
+    /// Forgets up to `limit` idempotency keys that were first used before `before_ms`. How many they were.
+    pub async fn expire_idempotency(&self, before_ms: i64, limit: usize) -> Result<usize, StoreError> {
+        let expired: Vec<IdempotencyKey> = self
+            .read(move |db| {
+                let expired = |row: &Result<(IdempotencyKey, IdempotencyRow), _>| match row {
+                    Ok((_, row)) => row.created_at_ms < before_ms,
+                    Err(_) => true,
+                };
+                let rows = db.scan(&IDEMPOTENCY, KeyRange::all())?;
+                let keys = rows.filter(expired).take(limit).map(|row| Ok(row?.0));
+                keys.collect()
+            })
+            .await?;
+        // A row is never changed, and none takes its place while it is there: what was read is what is deleted.
+        let mut batch = Batch::new();
+        for key in &expired {
+            batch.delete(&IDEMPOTENCY, key);
+        }
+        self.committer.commit(batch).await?;
+        Ok(expired.len())
     }
 
     /// A caller that goes away must not leave an old record in the cache, so the writing thread puts the new one there.

@@ -23,12 +23,13 @@ fn inline(content: &str) -> v1::CreateBuildRequest {
     }
 }
 
-/// Keeps nothing longer than it must.
+/// Keeps nothing longer than it must but idempotency keys.
 fn maintenance(scene: &Scene) -> Maintenance {
     Maintenance {
         retention: Retention {
             context_ttl: Duration::ZERO,
             log_days: 0,
+            idempotency_ttl: Duration::MAX,
         },
         store: Arc::clone(&scene.app().store),
         logs: Arc::clone(&scene.app().logs),
@@ -223,6 +224,32 @@ async fn a_build_is_retried_as_long_as_its_context_is_there() {
         scene.create_as(gone).await,
         Err(Error::NotFound { kind: "context", .. })
     ));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_is_forgotten_in_the_end() {
+    let scene = Scene::start(&[]).await;
+    let keyed = |name: &str| v1::CreateBuildRequest {
+        idempotency_key: "key".to_owned(),
+        ..request(name)
+    };
+    let first = scene.create_as(keyed("web")).await.unwrap();
+    assert_eq!(scene.create_as(keyed("web")).await.unwrap(), first);
+    assert_eq!(
+        reason(&scene.create_as(keyed("other")).await.unwrap_err()),
+        "IDEMPOTENCY_KEY_REUSED"
+    );
+    let mut round = maintenance(&scene);
+    round.retention.idempotency_ttl = Duration::from_secs(3600);
+    one_round(round).await;
+    assert_eq!(scene.create_as(keyed("web")).await.unwrap(), first);
+
+    let mut round = maintenance(&scene);
+    round.retention.idempotency_ttl = Duration::ZERO;
+    one_round(round).await;
+    let second = scene.create_as(keyed("other")).await.unwrap();
+    assert_ne!(second, first);
+    assert_eq!(scene.get(first).await.name, "web");
 }
 
 #[tokio::test]

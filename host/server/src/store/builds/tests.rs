@@ -173,6 +173,26 @@ async fn of_many_equal_requests_under_one_key_one_creates() {
 }
 
 #[tokio::test]
+async fn old_idempotency_keys_go_a_few_at_a_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_data, store) = open(&dir);
+    for i in 1..=5 {
+        let build = Arc::new(build("acme", 1000 * i, u128::from(i)));
+        let key = given(&format!("key-{i}"), 1);
+        store.create_build(build, Vec::new(), key).await.unwrap();
+    }
+    assert_eq!(store.expire_idempotency(4000, 2).await.unwrap(), 2);
+    assert_eq!(store.expire_idempotency(4000, 2).await.unwrap(), 1);
+    assert_eq!(store.expire_idempotency(4000, 2).await.unwrap(), 0);
+    let org = "acme".parse().unwrap();
+    for i in 1..=5 {
+        let key = given(&format!("key-{i}"), 1).unwrap();
+        let replayed = store.replayed(&org, &key).await.unwrap();
+        assert_eq!(replayed.is_some(), i >= 4, "key-{i}");
+    }
+}
+
+#[tokio::test]
 async fn an_older_record_never_replaces_a_newer_one() {
     let dir = tempfile::tempdir().unwrap();
     let (_data, store) = open(&dir);
