@@ -10,7 +10,7 @@ use std::{
 
 use crate::{command, leash::Leash, paths, wait::eventually_blocking};
 
-/// A running registry, http on loopback.
+/// A running registry on loopback, http unless said otherwise.
 #[derive(Debug)]
 pub struct Registry {
     address: String,
@@ -25,7 +25,7 @@ const LOGIN: &str = "pusher:only-for-tests";
 const LOGIN_HASH: &str = "pusher:$2b$04$fetl.wxd3hBg0zW.B4C8juV/afUxfnrh3L1QERhLkmkk6fVlZ8mAu\n";
 
 static SHARED: LazyLock<Registry> = LazyLock::new(|| {
-    let registry = Registry::start(None);
+    let registry = Registry::open();
     registry.import(&paths::made_by_setup("DEBIAN_IMAGE"), "library/debian:bookworm");
     registry.import(&paths::made_by_setup("BUSYBOX_IMAGE"), "library/busybox:latest");
     registry
@@ -41,12 +41,22 @@ impl Registry {
 
     /// An empty one that anyone may push to.
     pub fn open() -> Self {
-        Self::start(None)
+        Self::start(None, false)
     }
 
     /// An empty one that refuses whoever does not log in.
     pub fn guarded() -> Self {
-        Self::start(Some(LOGIN))
+        Self::start(Some(LOGIN), false)
+    }
+
+    /// An empty one that speaks TLS, with a certificate that no machine trusts by itself: see [`Registry::certificate`].
+    pub fn over_tls() -> Self {
+        Self::start(None, true)
+    }
+
+    /// The PEM file with the certificate of one that speaks TLS.
+    pub fn certificate(&self) -> PathBuf {
+        certificate_in(&self.folder)
     }
 
     /// `host:port`.
@@ -142,17 +152,22 @@ impl Registry {
         format!("docker://{}/{path}", self.address)
     }
 
-    fn start(login: Option<&'static str>) -> Self {
+    fn start(login: Option<&'static str>, tls: bool) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("ignite-registry-")
             .tempdir()
             .unwrap()
             .keep();
+        let tls = if tls {
+            make_certificate(&folder)
+        } else {
+            String::new()
+        };
         let mut config = format!(
             "version: 0.1\n\
              log: {{level: info, formatter: text, accesslog: {{disabled: true}}}}\n\
              storage: {{filesystem: {{rootdirectory: {0}/storage}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: '127.0.0.1:0'}}\n",
+             http: {{addr: '127.0.0.1:0'{tls}}}\n",
             folder.display()
         );
         if login.is_some() {
@@ -185,4 +200,22 @@ impl Registry {
             _server: server,
         }
     }
+}
+
+fn certificate_in(folder: &Path) -> PathBuf {
+    folder.join("cert.pem")
+}
+
+/// Makes certificate and key; returns what the registry's configuration says of them.
+fn make_certificate(folder: &Path) -> String {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let (certificate, key) = (certificate_in(folder), folder.join("key.pem"));
+    fs::write(&certificate, cert.pem()).unwrap();
+    fs::write(&key, signing_key.serialize_pem()).unwrap();
+    format!(
+        ", tls: {{certificate: {}, key: {}}}",
+        certificate.display(),
+        key.display()
+    )
 }

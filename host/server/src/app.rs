@@ -113,6 +113,7 @@ impl App {
         let registry = Registry::new(
             config.registry.insecure.clone(),
             config.registry_docker_config.as_deref(),
+            config.registry_ca_file.as_deref(),
         )?;
         let parts = Parts {
             store: Arc::clone(&store),
@@ -266,6 +267,7 @@ async fn local_executor(config: &Config) -> Result<LocalExecutor, AppError> {
         Some(path) => std::path::absolute(path).map_err(io("finding Kaniko"))?,
         None => find_kaniko(),
     };
+    let registry_ca_file = config.registry_ca_file.as_ref().map(std::path::absolute);
     let local = LocalConfig {
         runtime: config.runtime.clone(),
         user_namespace: config.user_namespace,
@@ -277,6 +279,9 @@ async fn local_executor(config: &Config) -> Result<LocalExecutor, AppError> {
             ..GitRules::default()
         },
         docker_config: config.registry_docker_config.clone(),
+        registry_ca_file: registry_ca_file
+            .transpose()
+            .map_err(io("finding the registry's authorities"))?,
         ..LocalConfig::new(data_dir, kaniko).map_err(io("finding this program"))?
     };
     Ok(LocalExecutor::new(local)?)

@@ -32,6 +32,7 @@ pub struct Config {
     pub master_key_file: PathBuf,
     pub registry: RegistrySettings,
     pub registry_docker_config: Option<PathBuf>,
+    pub registry_ca_file: Option<PathBuf>,
     pub kaniko: Option<PathBuf>,
     pub runtime: Option<PathBuf>,
     pub user_namespace: Option<UserNamespace>,
@@ -135,6 +136,7 @@ impl Config {
         // All are read before the first `?`, so that one that is wrong hides none of the others.
         let listen = values.get("listen", parse::address);
         let registry_docker_config = values.optional("registry_docker_config", parse::path);
+        let registry_ca_file = values.optional("registry_ca_file", parse::path);
         let kaniko = values.optional("kaniko", parse::path);
         let runtime = values.optional("runtime", parse::path);
         let queue_per_org_max = values.get("queue_per_org_max", parse::count);
@@ -154,6 +156,7 @@ impl Config {
             tokens_file: below(tokens_file, "tokens.toml")?,
             master_key_file: below(master_key_file, "master.key")?,
             registry_docker_config,
+            registry_ca_file,
             kaniko,
             runtime,
             queue_per_org_max: queue_per_org_max?,

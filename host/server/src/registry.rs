@@ -6,10 +6,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ignite_core::build::Image;
 use oci_client::{
     Client, Reference,
-    client::{ClientConfig, ClientProtocol},
+    client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
     errors::{OciDistributionError, OciErrorCode},
     manifest::OciManifest,
     secrets::RegistryAuth,
+};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -32,6 +36,10 @@ pub enum RegistryError {
     },
     #[error("the Docker configuration {path} could not be read: {problem}")]
     DockerConfig { path: String, problem: String },
+    #[error("{path} is no PEM file of certificates: {problem}")]
+    CaFile { path: String, problem: String },
+    #[error("the registry's client could not be made")]
+    Client(#[source] Box<OciDistributionError>),
 }
 
 impl RegistryError {
@@ -39,7 +47,7 @@ impl RegistryError {
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::Manifest { source, .. } => says_not_found(source),
-            Self::Reference(_) | Self::DockerConfig { .. } => false,
+            Self::Reference(_) | Self::DockerConfig { .. } | Self::CaFile { .. } | Self::Client(_) => false,
         }
     }
 }
@@ -71,16 +79,22 @@ struct DockerAuth {
 // === impl Registry ===
 
 impl Registry {
-    /// `insecure` registries are spoken to by plain http. Logins come from a Docker `config.json`.
-    pub fn new(insecure: Vec<String>, docker_config: Option<&Path>) -> Result<Self, RegistryError> {
-        let client = Client::new(ClientConfig {
+    /// `insecure` registries are spoken to by plain http. Logins come from a Docker `config.json`. The authorities in
+    /// `ca_file` are trusted beside the system's.
+    pub fn new(
+        insecure: Vec<String>,
+        docker_config: Option<&Path>,
+        ca_file: Option<&Path>,
+    ) -> Result<Self, RegistryError> {
+        let client = Client::try_from(ClientConfig {
             protocol: ClientProtocol::HttpsExcept(insecure),
             connect_timeout: Some(CONNECT_TIMEOUT),
             read_timeout: Some(READ_TIMEOUT),
+            extra_root_certificates: ca_file.map(read_authorities).transpose()?.unwrap_or_default(),
             ..ClientConfig::default()
         });
         Ok(Self {
-            client,
+            client: client.map_err(|source| RegistryError::Client(Box::new(source)))?,
             auths: docker_config.map(read_logins).transpose()?.unwrap_or_default(),
         })
     }
@@ -186,4 +200,102 @@ fn read_logins(path: &Path) -> Result<BTreeMap<String, Login>, RegistryError> {
         );
     }
     Ok(logins)
+}
+
+fn read_authorities(path: &Path) -> Result<Vec<Certificate>, RegistryError> {
+    let problem = |problem: String| RegistryError::CaFile {
+        path: path.display().to_string(),
+        problem,
+    };
+    let certificates = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| problem(error.to_string()))?;
+    if certificates.is_empty() {
+        return Err(problem("no certificate is in it".to_owned()));
+    }
+    for certificate in &certificates {
+        RootCertStore::empty()
+            .add(certificate.clone())
+            .map_err(|error| problem(error.to_string()))?;
+    }
+    let root = |certificate: CertificateDer<'_>| Certificate {
+        encoding: CertificateEncoding::Der,
+        data: certificate.to_vec(),
+    };
+    Ok(certificates.into_iter().map(root).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use axum::{Router, http::header};
+    use rcgen::CertifiedKey;
+    use sha2::{Digest as _, Sha256};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::api::listener::{self, tls};
+
+    const MANIFEST: &str = r#"{
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": "sha256:0123456789012345678901234567890123456789012345678901234567890123",
+            "size": 7
+        },
+        "layers": []
+    }"#;
+
+    fn problem(ca_file: &Path) -> String {
+        Registry::new(Vec::new(), None, Some(ca_file))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_file_that_is_no_bundle_of_certificates_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.pem");
+        assert!(problem(&file).contains("ca.pem is no PEM file"));
+        fs::write(&file, "nothing of the kind").unwrap();
+        assert!(problem(&file).contains("no certificate is in it"));
+        let damaged = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        fs::write(&file, damaged).unwrap();
+        assert!(problem(&file).contains("ca.pem is no PEM file"));
+    }
+
+    #[tokio::test]
+    async fn a_registry_of_an_authority_of_ones_own_is_trusted() {
+        let _already_there = rustls::crypto::ring::default_provider().install_default();
+        let folder = tempfile::tempdir().unwrap();
+        let (cert, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
+        let CertifiedKey {
+            cert: made,
+            signing_key,
+        } = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        fs::write(&cert, made.pem()).unwrap();
+        fs::write(&key, signing_key.serialize_pem()).unwrap();
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let router = Router::new().fallback(async move || ([(header::CONTENT_TYPE, media_type)], MANIFEST));
+        let socket = listener::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let closing = CancellationToken::new();
+        let acceptor = tls::acceptor(&cert, &key).unwrap();
+        tokio::spawn(listener::serve(
+            socket,
+            router,
+            Some(acceptor),
+            closing,
+            Duration::ZERO,
+        ));
+
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(MANIFEST)));
+        let refs = [format!("localhost:{port}/acme/web:latest")];
+        let stranger = Registry::new(Vec::new(), None, None).unwrap();
+        assert!(stranger.image(&refs, &digest).await.is_err());
+        let registry = Registry::new(Vec::new(), None, Some(&cert)).unwrap();
+        assert_eq!(registry.image(&refs, &digest).await.unwrap().size_bytes, 7);
+    }
 }

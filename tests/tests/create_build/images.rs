@@ -27,6 +27,29 @@ async fn a_static_binary_on_nothing_is_built_pushed_and_runs() {
     assert_eq!((build.attempts, build.organization_id.as_str()), (1, "acme"));
 }
 
+/// Pushed by Kaniko and looked up by the gateway: both must trust the registry's own authority.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_with_a_certificate_of_its_own_is_trusted_when_told_to() {
+    let registry = Registry::over_tls();
+    let settings = || {
+        Gateway::builder()
+            .registry(&registry)
+            .setting("registry_insecure", "false")
+    };
+    let context = Context::scratch("");
+    let stranger = settings().start();
+    stranger
+        .caller()
+        .fail(inline("web", &context), v1::FailureReason::PushFailed)
+        .await;
+    let gateway = settings()
+        .setting("registry_ca_file", registry.certificate().display())
+        .start();
+    let build = gateway.caller().succeed(inline("web", &context)).await;
+    assert_eq!(build.image_digest, registry.digest(&build.image_refs[0]));
+    assert!(build.metrics.unwrap().image_size_bytes > 0);
+}
+
 /// What package scripts do: users and groups, ownership, `su`, the package database.
 const DEBIAN: &str = r#"
 ENV GREETING=hello NAME="two words"

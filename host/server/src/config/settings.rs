@@ -60,6 +60,10 @@ pub const SETTINGS: &[Setting] = &[
         "Docker config.json with the logins for pull and push; steps of a build can read it",
     ),
     unset(
+        "registry_ca_file",
+        "PEM file of authorities that registries' certificates may be of, beside the system's",
+    ),
+    unset(
         "kaniko",
         "Kaniko's executor [default: kaniko-executor in PATH, then /kaniko/executor]",
     ),

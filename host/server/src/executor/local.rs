@@ -72,6 +72,8 @@ pub struct LocalConfig {
     pub env: BTreeMap<String, String>,
     /// PEM certificates of the authorities that Kaniko is to trust.
     pub ca_bundle: Option<PathBuf>,
+    /// More of them.
+    pub registry_ca_file: Option<PathBuf>,
     /// The program that is started as `<it> supervise --run-dir DIR` and `<it> fetch --run-dir DIR`.
     pub program: PathBuf,
     /// Started instead of `program` for the fetch step: `<it> --run-dir DIR`.
@@ -122,6 +124,7 @@ impl LocalConfig {
             docker_config: None,
             env: BTreeMap::new(),
             ca_bundle: ca_bundle.is_file().then_some(ca_bundle),
+            registry_ca_file: None,
             program: std::env::current_exe()?,
             fetch_program: None,
         })
@@ -134,6 +137,7 @@ impl LocalConfig {
             limits: self.limits,
             docker_config: self.docker_config.clone(),
             ca_bundle: self.ca_bundle.clone(),
+            registry_ca_file: self.registry_ca_file.clone(),
             env: self.env.clone(),
         }
     }
@@ -150,7 +154,8 @@ impl LocalConfig {
                 self.kaniko.display()
             ));
         }
-        for file in [&self.docker_config, &self.ca_bundle].into_iter().flatten() {
+        let files = [&self.docker_config, &self.ca_bundle, &self.registry_ca_file];
+        for file in files.into_iter().flatten() {
             if !file.is_absolute() || !file.is_file() {
                 return unsupported(format!("{} is not the absolute path of a file", file.display()));
             }

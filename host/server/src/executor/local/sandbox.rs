@@ -22,8 +22,10 @@ mod seccomp;
 
 const EXECUTOR: &str = "/kaniko/executor";
 const DOCKER_CONFIG_DIR: &str = "/kaniko/.docker/";
+/// Kaniko trusts what is in any file of it.
 const CA_DIR: &str = "/kaniko/ssl/certs";
 const CA_BUNDLE: &str = "/kaniko/ssl/certs/ca-certificates.crt";
+const REGISTRY_CA: &str = "/kaniko/ssl/certs/registry-ca.pem";
 const HOSTNAME: &str = "ignite-build";
 
 /// What Kaniko needs to unpack images and to run steps as any user of them, and no more.
@@ -70,6 +72,7 @@ pub(super) struct SandboxConfig {
     pub(super) limits: Limits,
     pub(super) docker_config: Option<PathBuf>,
     pub(super) ca_bundle: Option<PathBuf>,
+    pub(super) registry_ca_file: Option<PathBuf>,
     pub(super) env: BTreeMap<String, String>,
 }
 
@@ -141,6 +144,10 @@ impl<'a> Sandbox<'a> {
                 &fs::read(docker_config)?,
                 0o400,
             )?;
+        }
+        // A copy, for the build's root could not read a file that is the machine's root's alone.
+        if let Some(ca_file) = &self.config.registry_ca_file {
+            self.write(&self.registry_ca(), &fs::read(ca_file)?, 0o444)?;
         }
         Ok(())
     }
@@ -251,7 +258,14 @@ impl<'a> Sandbox<'a> {
         if let Some(ca_bundle) = &self.config.ca_bundle {
             mounts.push(bind(CA_BUNDLE, ca_bundle, "ro"));
         }
+        if self.config.registry_ca_file.is_some() {
+            mounts.push(bind(REGISTRY_CA, &self.registry_ca(), "ro"));
+        }
         mounts
+    }
+
+    fn registry_ca(&self) -> PathBuf {
+        self.dir.join("etc/registry-ca.pem")
     }
 
     fn sysfs(&self) -> Value {
@@ -336,6 +350,7 @@ mod tests {
             limits: Limits::default(),
             docker_config: None,
             ca_bundle: None,
+            registry_ca_file: None,
             env: BTreeMap::new(),
         }
     }
@@ -371,6 +386,35 @@ mod tests {
             .iter()
             .find(|mount| mount["destination"] == "/kaniko/context");
         assert_eq!(context.unwrap()["source"], "/runs/r/workspace");
+    }
+
+    #[test]
+    fn authorities_for_registries_come_beside_the_machines() {
+        let folder = tempfile::tempdir().unwrap();
+        let (system, ours) = (folder.path().join("system"), folder.path().join("ours"));
+        fs::write(&ours, "ours").unwrap();
+        let config = SandboxConfig {
+            user_namespace: None,
+            ca_bundle: Some(system.clone()),
+            registry_ca_file: Some(ours),
+            ..config()
+        };
+        let dir = RunDir::new(folder.path().join("run"));
+        create_dir(dir.path(), 0o700).unwrap();
+        let sandbox = Sandbox::new(&config, &dir, "r");
+        sandbox.prepare().unwrap();
+        let spec = sandbox.spec();
+        let mounts = spec["mounts"].as_array().unwrap();
+        let mounted: Vec<_> = mounts
+            .iter()
+            .filter(|mount| {
+                let parent = Path::new(mount["destination"].as_str().unwrap()).parent();
+                parent == Some(Path::new(CA_DIR))
+            })
+            .map(|mount| PathBuf::from(mount["source"].as_str().unwrap()))
+            .collect();
+        assert_eq!(mounted, [system, dir.join("etc/registry-ca.pem")]);
+        assert_eq!(fs::read(&mounted[1]).unwrap(), b"ours");
     }
 
     #[test]
