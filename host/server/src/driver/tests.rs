@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use futures::{FutureExt as _, TryStreamExt as _};
 use ignite_core::{
     ids::{BuildId, RunId},
+    reconcile::Action,
     run::EndCause,
 };
 use ignite_proto::v1::{self, BuildStatus, create_build_request::Source};
 use tempfile::TempDir;
 
-use super::{Action, Event, HashMap, Live, clock};
+use super::{Event, HashMap, Live, clock};
 use crate::{
     app::App,
     config::{Config, Sources},
