@@ -8,7 +8,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler
         .include_imports(true)
         .include_source_info(true)
-        .open_files(["dodil/ignite/v1/build.proto"])?;
+        .open_files([
+            "dodil/ignite/v1/build.proto",
+            "dodil/ignite/v1/notification.proto",
+            "dodil/ignite/v1/plugin.proto",
+            "dodil/ignite/v1/policy.proto",
+        ])?;
     // Encoded by the compiler, because the generated descriptor types would drop the google.api.http options.
     let descriptor_bytes = compiler.encode_file_descriptor_set();
     fs::write(

@@ -9,7 +9,7 @@ use prost_reflect::DescriptorPool;
 
 pub mod json;
 
-/// Generated from `dodil/ignite/v1/build.proto`.
+/// Generated from `dodil/ignite/v1/*.proto`.
 #[allow(
     missing_debug_implementations,
     unreachable_pub,
