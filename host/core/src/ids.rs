@@ -9,7 +9,7 @@ use ulid::Ulid;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{what} must look like {form}")]
 pub struct InvalidId {
-    what: &'static str,
+    pub(crate) what: &'static str,
     /// What it must look like, for messages that name it themselves.
     pub form: &'static str,
 }
@@ -28,6 +28,11 @@ pub struct OrgId(String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct ContextId([u8; 32]);
+
+/// A plugin's component: `sha256:` and the hex SHA-256 of its bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct PluginDigest([u8; 32]);
 
 /// One execution of a build: one for each platform and attempt.
 ///
@@ -151,18 +156,53 @@ impl FromStr for ContextId {
     type Err = InvalidId;
 
     fn from_str(text: &str) -> Result<Self, InvalidId> {
-        let invalid = InvalidId {
+        hex_sha256(text, Self::PREFIX).map(Self).ok_or(InvalidId {
             what: "context_id",
             form: "ctx_ and 64 lower-case hex digits",
-        };
-        let digits = text.strip_prefix(Self::PREFIX).ok_or_else(|| invalid.clone())?;
-        if digits.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(invalid);
-        }
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(digits, &mut sha256).map_err(|_| invalid)?;
-        Ok(Self(sha256))
+        })
     }
+}
+
+// === impl PluginDigest ===
+
+impl PluginDigest {
+    pub const PREFIX: &str = "sha256:";
+
+    pub fn from_sha256(sha256: [u8; 32]) -> Self {
+        Self(sha256)
+    }
+
+    pub fn sha256(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Display for PluginDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", Self::PREFIX, hex::encode(self.0))
+    }
+}
+
+impl FromStr for PluginDigest {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        hex_sha256(text, Self::PREFIX).map(Self).ok_or(InvalidId {
+            what: "digest",
+            form: "sha256: and 64 lower-case hex digits",
+        })
+    }
+}
+
+/// What stands behind `prefix` as 64 lower-case hex digits.
+fn hex_sha256(text: &str, prefix: &str) -> Option<[u8; 32]> {
+    let digits = text.strip_prefix(prefix)?;
+    if digits.bytes().any(|b| b.is_ascii_uppercase()) {
+        return None;
+    }
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(digits, &mut sha256).ok()?;
+    Some(sha256)
 }
 
 // === impl RunId ===
@@ -208,7 +248,7 @@ macro_rules! serde_by_text {
         }
     )*};
 }
-serde_by_text!(BuildId, OrgId, ContextId, RunId);
+serde_by_text!(BuildId, OrgId, ContextId, PluginDigest, RunId);
 
 #[cfg(test)]
 mod tests {

@@ -5,9 +5,13 @@
 //! otherwise.
 
 pub mod build;
+pub mod dockerfile;
 pub mod dockerignore;
+pub mod hook;
 pub mod ids;
 pub mod kaniko;
+pub mod notification;
+pub mod policy;
 pub mod queue;
 pub mod reconcile;
 pub mod redact;

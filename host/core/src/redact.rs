@@ -12,19 +12,27 @@
 //! A position is safe when no range lies across it and no secret may have begun before it. Output stands exactly at the
 //! last safe position, [`Redactor::held_bytes`] behind the input, so that a stream can be taken up again from there with
 //! an empty redactor and the same patterns, and nothing is lost, doubled or leaked.
+//!
+//! Rules of plugins ([`RuleSet`]) are taken out beside the secrets. Literals count as patterns. What an expression matches is
+//! defined on the whole stream too: from left to right, a match begins at the first byte where the expression matches within
+//! the next `length_max` bytes, and goes as far as the expression then goes within them; the next one is looked for behind it.
+//! A merged range that only one rule contributed to becomes that rule's replacement; any other becomes `***`.
 
 use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
 use self::{search::Search, stream::Stream};
-use crate::spec::ArgValue;
-
+mod expressions;
+mod ranges;
+mod rules;
 mod search;
 mod stream;
 
 #[cfg(test)]
 mod tests;
+
+pub use rules::{RuleProblem, RuleSet};
 
 /// Lines of a multi-line secret that are shorter would blank out half of a log: `}`, `EOF`.
 const LINE_BYTES_MIN: usize = 6;
@@ -39,10 +47,16 @@ impl Redactor {
     /// Looks for each non-empty value, each line of at least 6 bytes of a value of several lines, each value without the white
     /// space around it, and each of these as Kaniko's logger quotes it.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        Self::with_rules(secrets, &RuleSet::default())
+    }
+
+    /// As [`Self::new`], and takes out what the rules match besides.
+    pub fn with_rules<'a>(secrets: impl IntoIterator<Item = &'a str>, rules: &RuleSet) -> Self {
         let mut patterns: Vec<Zeroizing<String>> = secrets.into_iter().flat_map(forms).collect();
         patterns.sort_by(|a, b| a.as_str().cmp(b));
         patterns.dedup();
-        let search = (!patterns.is_empty()).then(|| Arc::new(Search::new(&patterns)));
+        let search = !(patterns.is_empty() && rules.is_empty());
+        let search = search.then(|| Arc::new(Search::new(&patterns, rules)));
         Self {
             stream: Stream::new(search.as_deref()),
             search,
@@ -68,7 +82,7 @@ impl Redactor {
     /// The stream is at its end: appends what was held back, and is ready for another stream.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
         if let Some(search) = &self.search {
-            self.stream.finish(out);
+            self.stream.finish(search, out);
             self.stream = Stream::new(Some(search));
         }
     }
@@ -85,8 +99,8 @@ impl Redactor {
         let mut alone = self.restarted();
         alone.push(text.as_bytes(), &mut out);
         alone.finish(&mut out);
-        // Secrets are text, so ranges begin and end between characters.
-        String::from_utf8(out).unwrap_or_else(|_| ArgValue::MASK.to_owned())
+        // A rule may cut a character: an expression of bytes, or one whose match was too long.
+        String::from_utf8(out).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
     }
 }
 

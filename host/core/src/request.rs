@@ -16,12 +16,14 @@ mod args;
 mod git;
 mod image;
 mod labels;
+mod patch;
 mod paths;
 
 #[cfg(test)]
 mod tests;
 
 pub use args::looks_secret;
+pub use patch::{Patched, patch};
 
 /// An inline archive must be smaller than this.
 pub const ZIPPED_CODE_BYTES_END: u64 = 4 * 1024 * 1024;

@@ -10,6 +10,9 @@ use aho_corasick::{
 };
 use zeroize::Zeroizing;
 
+use super::{expressions::Expressions, ranges::ShownAs, rules::RuleSet};
+use crate::spec::ArgValue;
+
 /// Up to this many bytes of patterns the fast table is built; it takes up to 1 KiB for each of them.
 const TABLE_PATTERN_BYTES_MAX: usize = 8 * 1024;
 
@@ -18,6 +21,9 @@ pub(super) struct Search {
     start: StateID,
     /// How many of the bytes behind a state may yet become part of a pattern that is longer than they are.
     depths: HashMap<StateID, u64>,
+    /// By pattern.
+    shown_as: Vec<ShownAs>,
+    rules: RuleSet,
 }
 
 enum Machine {
@@ -28,8 +34,16 @@ enum Machine {
 }
 
 impl Search {
-    pub(super) fn new(patterns: &[Zeroizing<String>]) -> Self {
-        let bytes: Vec<&[u8]> = patterns.iter().map(|pattern| pattern.as_bytes()).collect();
+    pub(super) fn new(secrets: &[Zeroizing<String>], rules: &RuleSet) -> Self {
+        let secrets = secrets.iter().map(|text| (text, ShownAs::Mask));
+        let literals = rules
+            .literals()
+            .iter()
+            .map(|(text, rule)| (text, ShownAs::Rule(*rule)));
+        let (bytes, shown_as): (Vec<&[u8]>, Vec<ShownAs>) = secrets
+            .chain(literals)
+            .map(|(text, shown_as)| (text.as_bytes(), shown_as))
+            .unzip();
         let total: usize = bytes.iter().map(|pattern| pattern.len()).sum();
         let table = (total <= TABLE_PATTERN_BYTES_MAX)
             .then(|| {
@@ -56,11 +70,15 @@ impl Search {
                 machine,
                 start,
                 depths,
+                shown_as,
+                rules: rules.clone(),
             },
             None => Self {
                 machine: Machine::Blind,
                 start: StateID::default(),
                 depths: HashMap::new(),
+                shown_as,
+                rules: rules.clone(),
             },
         }
     }
@@ -77,12 +95,31 @@ impl Search {
         self.depths.get(&state).copied().unwrap_or(0)
     }
 
-    /// Runs over `raw` from `state`; calls `found` with the end of each occurrence, as an index into `raw` (exclusive), and
-    /// the length of the longest pattern that ends there. Returns the state behind the last byte.
-    pub(super) fn run(&self, state: StateID, raw: &[u8], found: impl FnMut(usize, usize)) -> StateID {
+    pub(super) fn expressions(&self) -> Option<&Expressions> {
+        self.rules.expressions()
+    }
+
+    /// What stands in the place of a range.
+    pub(super) fn replacement(&self, shown_as: ShownAs) -> &str {
+        match shown_as {
+            ShownAs::Mask => ArgValue::MASK,
+            ShownAs::Rule(rule) => self.rules.replacement(rule),
+        }
+    }
+
+    /// Runs over `raw` from `state`; calls `found` with the end of each occurrence, as an index into `raw` (exclusive), the
+    /// length of the longest pattern that ends there, and what is shown for all that do. Returns the state behind the last
+    /// byte.
+    pub(super) fn run(
+        &self,
+        state: StateID,
+        raw: &[u8],
+        found: impl FnMut(usize, usize, ShownAs),
+    ) -> StateID {
+        let shown_as = &self.shown_as;
         match &self.machine {
-            Machine::Table(dfa) => run(dfa.as_ref(), state, raw, found),
-            Machine::Compact(nfa) => run(nfa.as_ref(), state, raw, found),
+            Machine::Table(dfa) => run(dfa.as_ref(), state, raw, shown_as, found),
+            Machine::Compact(nfa) => run(nfa.as_ref(), state, raw, shown_as, found),
             Machine::Blind => state,
         }
     }
@@ -92,14 +129,20 @@ fn run<A: Automaton>(
     automaton: &A,
     mut state: StateID,
     raw: &[u8],
-    mut found: impl FnMut(usize, usize),
+    shown_as: &[ShownAs],
+    mut found: impl FnMut(usize, usize, ShownAs),
 ) -> StateID {
     for (index, &byte) in raw.iter().enumerate() {
         state = automaton.next_state(Anchored::No, state, byte);
         if automaton.is_special(state) && automaton.is_match(state) {
-            let ends_here = (0..automaton.match_len(state)).map(|nth| automaton.match_pattern(state, nth));
-            if let Some(longest) = ends_here.map(|pattern| automaton.pattern_len(pattern)).max() {
-                found(index + 1, longest);
+            let ends_here = (0..automaton.match_len(state)).map(|nth| {
+                let pattern = automaton.match_pattern(state, nth);
+                let shown = shown_as.get(pattern.as_usize()).copied();
+                (automaton.pattern_len(pattern), shown.unwrap_or(ShownAs::Mask))
+            });
+            let all = ends_here.reduce(|(a, shown_a), (b, shown_b)| (a.max(b), shown_a.and(shown_b)));
+            if let Some((longest, shown)) = all {
+                found(index + 1, longest, shown);
             }
         }
     }

@@ -5,8 +5,11 @@ use std::collections::VecDeque;
 use aho_corasick::automaton::StateID;
 use zeroize::Zeroize;
 
-use super::search::Search;
-use crate::spec::ArgValue;
+use super::{
+    expressions::Scan,
+    ranges::{Range, ShownAs, merge, weave},
+    search::Search,
+};
 
 /// Positions count raw bytes from the beginning of the stream.
 ///
@@ -26,12 +29,8 @@ pub(super) struct Stream {
     tail: Vec<u8>,
     /// Found, merged, in order, none of them shown yet.
     ranges: VecDeque<Range>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Range {
-    start: u64,
-    end: u64,
+    /// Where the expressions of rules stand, if there are any.
+    scan: Option<Scan>,
 }
 
 impl Stream {
@@ -44,6 +43,7 @@ impl Stream {
             tail_start: 0,
             tail: Vec::new(),
             ranges: VecDeque::new(),
+            scan: search.and_then(Search::expressions).map(Scan::new),
         }
     }
 
@@ -60,44 +60,59 @@ impl Stream {
         let raw_start = self.consumed;
         self.consumed += raw.len() as u64;
         if self.blind {
-            self.ranges = VecDeque::from([Range {
-                start: 0,
-                end: self.consumed,
-            }]);
-            return;
+            return self.withhold();
         }
         let ranges = &mut self.ranges;
-        self.state = search.run(self.state, raw, |end, length| {
+        self.state = search.run(self.state, raw, |end, length, shown_as| {
             let end = raw_start + end as u64;
-            merge(
-                ranges,
-                Range {
-                    start: end - length as u64,
-                    end,
-                },
-            );
+            let start = end - length as u64;
+            merge(ranges, Range { start, end, shown_as });
         });
+        let mut begun = self.consumed - search.depth(self.state);
+        if let (Some(scan), Some(expressions)) = (&mut self.scan, search.expressions()) {
+            let Ok((undecided, found)) = scan.push(expressions, raw) else {
+                return self.withhold();
+            };
+            weave(&mut self.ranges, found);
+            begun = begun.min(undecided);
+        }
         // Whatever is found from now on begins here or later.
-        let begun = self.consumed - search.depth(self.state);
         let across = self.ranges.iter().rev().find(|range| range.start < begun);
         let safe = match across {
             Some(range) if range.end > begun => range.start,
             Some(_) | None => begun,
         };
-        self.show(safe, raw, raw_start, out);
+        self.show(search, safe, raw, raw_start, out);
         self.keep_tail(begun, raw, raw_start);
     }
 
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) {
-        self.show(self.consumed, &[], self.consumed, out);
+    pub(super) fn finish(&mut self, search: &Search, out: &mut Vec<u8>) {
+        if let (Some(scan), Some(expressions), false) = (&mut self.scan, search.expressions(), self.blind) {
+            match scan.finish(expressions) {
+                Ok(found) => weave(&mut self.ranges, found),
+                Err(_) => self.withhold(),
+            }
+        }
+        self.show(search, self.consumed, &[], self.consumed, out);
+    }
+
+    /// Nothing more can be told to be fit to show, so all from here on is one range.
+    fn withhold(&mut self) {
+        self.blind = true;
+        self.ranges = VecDeque::from([Range {
+            start: self.shown,
+            end: self.consumed,
+            shown_as: ShownAs::Mask,
+        }]);
+        self.ranges.retain(|range| range.start < range.end);
     }
 
     /// Appends the output for everything up to `until`, across which no range lies.
-    fn show(&mut self, until: u64, raw: &[u8], raw_start: u64, out: &mut Vec<u8>) {
+    fn show(&mut self, search: &Search, until: u64, raw: &[u8], raw_start: u64, out: &mut Vec<u8>) {
         while let Some(range) = self.ranges.front().copied().filter(|range| range.end <= until) {
             self.ranges.pop_front();
             self.copy(self.shown, range.start, raw, raw_start, out);
-            out.extend_from_slice(ArgValue::MASK.as_bytes());
+            out.extend_from_slice(search.replacement(range.shown_as).as_bytes());
             self.shown = range.end;
         }
         self.copy(self.shown, until, raw, raw_start, out);
@@ -134,13 +149,4 @@ fn part(bytes: &[u8], start: u64, from: u64, to: u64) -> &[u8] {
         usize::try_from(distance).map_or(bytes.len(), |index| index.min(bytes.len()))
     };
     bytes.get(index(from)..index(to)).unwrap_or_default()
-}
-
-/// Adds a range that ends no earlier than any before, merged with those that it shares a byte with.
-fn merge(ranges: &mut VecDeque<Range>, mut new: Range) {
-    while let Some(last) = ranges.back().copied().filter(|last| last.end > new.start) {
-        new.start = new.start.min(last.start);
-        ranges.pop_back();
-    }
-    ranges.push_back(new);
 }

@@ -71,22 +71,36 @@ pub(super) fn check_build_args(
         found.add("build_args", format!("must be at most {ARGS_MAX}"));
         return BTreeMap::new();
     }
-    let total_bytes: usize = args.iter().map(|(name, value)| name.len() + value.len()).sum();
-    if total_bytes > TOTAL_BYTES_MAX {
+    let sizes = args.iter().map(|(name, value)| name.len() + value.len());
+    check_total(args.len(), sizes.sum(), found);
+    args.into_iter()
+        .map(|(name, value)| {
+            let value = check_build_arg(&name, value, found);
+            (name, value)
+        })
+        .collect()
+}
+
+/// Of all args together: how many, and their names and values in bytes.
+pub(super) fn check_total(count: usize, bytes: usize, found: &mut Violations) {
+    if count > ARGS_MAX {
+        found.add("build_args", format!("must be at most {ARGS_MAX}"));
+    }
+    if bytes > TOTAL_BYTES_MAX {
         found.add(
             "build_args",
             format!("names and values together must be at most {TOTAL_BYTES_MAX} bytes"),
         );
     }
-    args.into_iter()
-        .map(|(name, value)| {
-            if let Some(wrong) = wrong_with(&name, &value) {
-                found.add(keyed("build_args", &name), wrong);
-            }
-            let secret = looks_secret(&name, &value);
-            (name, ArgValue::new(value, secret))
-        })
-        .collect()
+}
+
+/// One arg by itself. Hidden if it looks like a secret.
+pub(super) fn check_build_arg(name: &str, value: String, found: &mut Violations) -> ArgValue {
+    if let Some(wrong) = wrong_with(name, &value) {
+        found.add(keyed("build_args", name), wrong);
+    }
+    let secret = looks_secret(name, &value);
+    ArgValue::new(value, secret)
 }
 
 fn wrong_with(name: &str, value: &str) -> Option<String> {

@@ -109,7 +109,8 @@ pub(super) fn check_platforms(
     }
 }
 
-fn check_platform(field: &str, platform: &str, found: &mut Violations) {
+/// An empty one means none.
+pub(super) fn check_platform(field: &str, platform: &str, found: &mut Violations) {
     let part = |part: &str| {
         (1..=PLATFORM_PART_BYTES_MAX).contains(&part.len())
             && part.starts_with(|c: char| c.is_ascii_alphanumeric())

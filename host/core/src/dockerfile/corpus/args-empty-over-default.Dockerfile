@@ -1,0 +1,5 @@
+ARG A=debian
+FROM $A
+FROM ${A:-x}
+FROM ${A:+x}
+#arg A=

@@ -1,0 +1,16 @@
+ARG A=debian
+ARG B
+FROM $A
+FROM $B
+FROM $UNDECLARED
+FROM x${EMPTY:-e}
+FROM x${EMPTY-e}
+FROM $EQ
+FROM $EQQ
+FROM ${EMPTYSET}x
+#arg A=alpine
+#arg B=busybox
+#arg UNDECLARED=u
+#arg EMPTY=
+#arg EQ=a=b
+#arg EQQ==b

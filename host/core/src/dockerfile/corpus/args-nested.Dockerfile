@@ -1,0 +1,16 @@
+ARG A=debian
+ARG B=$A-x
+ARG C="${B}-y"
+ARG D='$A'
+ARG F=\$A
+FROM $B
+FROM $C
+FROM $D
+FROM $F
+FROM '$A'
+FROM "$A"
+FROM \$A
+FROM \\$A
+FROM \\\$A
+FROM a"b"'c'\d
+#arg A=alpine

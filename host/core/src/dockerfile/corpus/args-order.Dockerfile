@@ -1,0 +1,3 @@
+FROM $A
+ARG A=x
+FROM $A

@@ -1,0 +1,2 @@
+FROM debian-${TARGETARCH:-none}
+FROM --platform=$BUILDPLATFORM debian

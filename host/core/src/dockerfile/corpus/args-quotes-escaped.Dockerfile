@@ -1,0 +1,6 @@
+ARG A=\"x\"
+ARG B=\"
+ARG C=""
+FROM a$A
+FROM a$B
+FROM a$C

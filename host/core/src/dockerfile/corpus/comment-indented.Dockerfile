@@ -1,0 +1,6 @@
+  # escape=`
+  FROM debian
+	# x
+  RUN a \
+ 	# y
+	b # c

@@ -1,0 +1,8 @@
+FROM debian
+RUN a \
+  b
+USER c
+# x
+RUN <<EOF
+hello
+EOF

@@ -1,0 +1,5 @@
+# escape=`
+ARG A=x
+FROM deb\ian
+FROM `$A
+FROM \$A

@@ -1,0 +1,5 @@
+# comment
+# escape=`
+FROM debian
+RUN a`
+USER b

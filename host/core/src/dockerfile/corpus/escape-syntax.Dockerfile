@@ -1,0 +1,5 @@
+#syntax=docker/dockerfile:1
+#  ESCAPE =  `  
+# check=skip=all
+FROM deb`
+ian

@@ -1,0 +1,7 @@
+# escape=`
+FROM deb`
+ian
+RUN c:\
+USER x
+RUN a ` 
+ b

@@ -1,0 +1,3 @@
+# escape=`
+FROM --platform=a`b debian
+RUN --mount=`"x --network=\\ y

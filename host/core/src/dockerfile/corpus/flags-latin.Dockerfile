@@ -1,0 +1,4 @@
+FROM debian
+RUN --mount=à --network=host x
+RUN --mount=  y
+RUN --a

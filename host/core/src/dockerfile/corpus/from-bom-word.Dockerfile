@@ -1,0 +1,3 @@
+ARG A=﻿x
+FROM ﻿debian
+FROM $A

@@ -1,0 +1,3 @@
+ FROM debian 
+ RUN x　
+FROM aASb

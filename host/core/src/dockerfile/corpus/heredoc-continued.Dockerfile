@@ -1,0 +1,7 @@
+FROM debian
+RUN cat <<EOF \
+  && echo <<F
+a \
+EOF
+F
+USER x

@@ -1,0 +1,10 @@
+# escape=`
+FROM debian
+RUN <<E\OF
+x
+EOF
+RUN a`
+ <<X
+y
+X
+USER x

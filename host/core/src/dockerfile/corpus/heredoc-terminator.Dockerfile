@@ -1,0 +1,8 @@
+FROM debian
+RUN <<EOF
+ EOF
+EOF 
+EOF
+RUN <<-EOF
+		EOF
+USER x

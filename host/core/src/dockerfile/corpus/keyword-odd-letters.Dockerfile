@@ -1,0 +1,3 @@
+FROM debian
+WORKDIR /x
+entrypoİnt x

@@ -1,0 +1,11 @@
+ARG A=x
+ARG A1=y
+ARG _A=z
+FROM $A1
+FROM $_A
+FROM $A-1
+FROM a$1b
+FROM a$$b
+FROM a$
+FROM ${A}1
+FROM $A.b

@@ -1,0 +1,4 @@
+FROM debian
+ONBUILD ARG X
+ONBUILD
+ONBUILD COPY --from=x a b

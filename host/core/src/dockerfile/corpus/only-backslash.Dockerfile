@@ -1,0 +1,6 @@
+\
+FROM debian
+\
+\
+  RUN x
+USER y \

@@ -1,0 +1,3 @@
+FROM debian
+FROM ${NO:+x}
+FROM a AS b

@@ -1,0 +1,6 @@
+ARG A=debian
+FROM ${A#deb}
+FROM ${A%ian}
+FROM ${A/deb/x}
+FROM ${A:?no}
+FROM ${A?no}

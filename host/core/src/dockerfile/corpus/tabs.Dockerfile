@@ -1,0 +1,2 @@
+FROM	 debian 	 AS	 x	
+RUN		a

@@ -1,0 +1,17 @@
+//! Runs organizations' WebAssembly components within limits.
+//!
+//! ```text
+//!   component ─▶ compile (a child process) ─▶ catalog (ready modules by digest) ─▶ call: fresh instance, one hook, dropped
+//!                                                                                     ▲
+//!                              chain: a policy's entries in order, what they say made one decision
+//! ```
+//!
+//! Knows nothing of the server: the client tests plugins and policies with the very same code.
+
+pub mod chain;
+pub mod runtime;
+
+pub use chain::{Chain, Decision};
+pub use runtime::{
+    AdmitError, Admitted, CallError, ComponentSource, Plugin, Runtime, RuntimeError, RuntimeOptions,
+};
