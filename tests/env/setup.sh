@@ -12,6 +12,7 @@ rm -f "$PATHS.new"
 if [ "${1:-all}" != demo ]; then
   . ./cargo-tools.sh
   . ./foreign-clients.sh
+  . ./plugins.sh
 fi
 # What was not asked for this time stays known.
 touch "$PATHS"
