@@ -45,6 +45,8 @@ pub struct Builder {
 /// What a token may do.
 pub const READ_WRITE: &str = "builds:read,builds:write";
 pub const READ: &str = "builds:read";
+/// What a platform team needs.
+pub const PLATFORM: &str = "builds:read,builds:write,plugins:read,plugins:write,policies:read,policies:write";
 
 const START_DEADLINE: Duration = Duration::from_secs(60);
 const END_DEADLINE: Duration = Duration::from_secs(60);
@@ -152,6 +154,13 @@ impl Gateway {
         Cli::new(&self.address, &self.token)
     }
 
+    /// The command-line client of another user of `acme`.
+    pub fn cli_of(&self, subject: &str, scopes: &str) -> Cli {
+        let token = self.create_token_of("acme", subject, scopes);
+        self.wait_until_known(&token);
+        Cli::new(&self.address, &token)
+    }
+
     /// An HTTP client without a token.
     pub fn stranger(&self) -> Http {
         Http::new(&self.address, None)
@@ -159,6 +168,10 @@ impl Gateway {
 
     /// Lets `ignited token create` add a token to the tokens file; returns it.
     pub fn create_token(&self, organization: &str, scopes: &str) -> String {
+        self.create_token_of(organization, "tester", scopes)
+    }
+
+    fn create_token_of(&self, organization: &str, subject: &str, scopes: &str) -> String {
         let printed = command::run(
             Command::new(paths::binary("ignited"))
                 .args([
@@ -167,7 +180,7 @@ impl Gateway {
                     "--organization",
                     organization,
                     "--subject",
-                    "tester",
+                    subject,
                 ])
                 .args(["--scopes", scopes, "--file"])
                 .arg(self.folder.path().join("tokens")),

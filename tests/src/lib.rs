@@ -23,5 +23,6 @@ pub mod leash;
 pub mod leftovers;
 pub mod paths;
 pub mod raw_logs;
+pub mod receiver;
 pub mod registry;
 pub mod wait;

@@ -10,7 +10,8 @@ pub fn repository() -> PathBuf {
         .unwrap()
 }
 
-/// A path that `make setup` recorded: `KANIKO`, `DEBIAN_IMAGE`, `BUSYBOX_IMAGE`, `GRPCURL`, `PYTHON`.
+/// A path that `make setup` recorded: `KANIKO`, `DEBIAN_IMAGE`, `BUSYBOX_IMAGE`, `GRPCURL`, `PYTHON`,
+/// `PLUGINS`.
 pub fn made_by_setup(name: &str) -> String {
     static RECORD: LazyLock<String> = LazyLock::new(|| {
         fs::read_to_string(repository().join(".cache/paths"))
@@ -21,6 +22,11 @@ pub fn made_by_setup(name: &str) -> String {
         .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
         .unwrap_or_else(|| panic!("{name} is not set up: run `make setup`"))
         .to_owned()
+}
+
+/// The component of a sample plugin.
+pub fn plugin(name: &str) -> String {
+    format!("{}/{name}.wasm", made_by_setup("PLUGINS"))
 }
 
 /// A binary of this workspace, of the same profile as the running test.

@@ -60,6 +60,11 @@ mod retry_build {
     mod retry;
 }
 
+mod policy {
+    mod in_force;
+    mod samples;
+}
+
 mod operator {
     mod backup;
     mod configuration;

@@ -3,11 +3,19 @@
 //! ```text
 //!                 Started            Ended (final)
 //!   Pending ─────────────▶ Running ───────────────▶ Succeeded | Failed | Cancelled
-//!    │  ▲                    │
-//!    │  └────────────────────┘
-//!    │    Ended (ours, attempts left)
+//!    │  ▲ ▲                  │  │
+//!    │  │ └──────────────────┘  │ Ended (a policy holds it)
+//!    │  │  Ended (ours,         ▼
+//!    │  │  attempts left)   Pending, held ─▶ Cancelled  CancelRequested
+//!    │  └───────────────────────┘     └────▶ Failed     HoldExpired
+//!    │           Approved
 //!    └─▶ Cancelled  CancelRequested while pending
 //! ```
+//!
+//! A new build may be held from the start: see [`Build::held`]. A held build is pending without a place in the queue.
+//!
+//! What `inspect` says of a run is recorded before it is acted on ([`Event::Inspected`]), so that a restart acts on the same
+//! word: the run that is not to go on is stopped, and its end is then counted by that word.
 //!
 //! [`apply`] is the only way from one state to another. It has three outcomes: applied, already so, denied.
 
@@ -16,13 +24,19 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    hook::HookReport,
     ids::{BuildId, ContextId, OrgId, RunId},
     run::FetchReport,
     spec::{BuildSpec, Source},
 };
 
+pub mod judgement;
 #[cfg(test)]
 mod tests;
+mod transitions;
+
+pub use judgement::{Approval, Hold, Inspected, Word};
+pub use transitions::apply;
 
 /// A build as it is stored and shown: nothing in it is secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +76,22 @@ pub struct Build {
     pub image_refs: Vec<String>,
     pub cache_used: bool,
     pub log_bytes: u64,
+
+    /// Of the policy that it is judged by, whatever is put later; none: no plugin acts.
+    #[serde(default)]
+    pub policy_revision: Option<u64>,
+    /// Bounded: see [`judgement::add_reports`].
+    #[serde(default)]
+    pub hook_reports: Vec<HookReport>,
+    /// Why it waits, while a policy holds it.
+    #[serde(default)]
+    pub hold: Option<Hold>,
+    /// Who released it last; none while it is held.
+    #[serde(default)]
+    pub approved_by: Option<Approval>,
+    /// What `inspect` said last, and of what.
+    #[serde(default)]
+    pub inspected: Option<Inspected>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -79,6 +109,9 @@ pub struct Run {
     pub id: RunId,
     pub started_at_ms: i64,
     pub ended_at_ms: Option<i64>,
+    /// It ended because a policy holds the build, so it does not count as a failed attempt.
+    #[serde(default)]
+    pub held: bool,
 }
 
 /// One instruction of the Dockerfile, as the builder's log tells it.
@@ -145,6 +178,21 @@ pub enum Event {
         log_bytes: u64,
     },
     CancelRequested,
+    /// Plugins judged what the current run has fetched.
+    Inspected {
+        run: RunId,
+        inspected: Inspected,
+        reports: Vec<HookReport>,
+    },
+    /// Plugins were called for the current run.
+    Reported {
+        run: RunId,
+        reports: Vec<HookReport>,
+    },
+    /// Somebody with the right to do so released it.
+    Approved(Approval),
+    /// Nobody released it in time.
+    HoldExpired,
     /// The current run is over and its log is stored.
     Ended {
         run: RunId,
@@ -169,6 +217,10 @@ pub enum Outcome {
     /// Nobody's build failed, ours did: worth another attempt.
     Infrastructure {
         failure: Failure,
+    },
+    /// A policy wants somebody to look at it first. The run was stopped before its build step.
+    Held {
+        reasons: Vec<String>,
     },
 }
 
@@ -202,6 +254,10 @@ pub enum Denied {
     NotRunning,
     #[error("{0} is not the build's current run")]
     OtherRun(RunId),
+    #[error("a policy holds the build")]
+    Held,
+    #[error("the build is not held")]
+    NotHeld,
 }
 
 /// How infrastructure failures are retried.
@@ -261,7 +317,23 @@ impl Build {
             image_refs: Vec::new(),
             cache_used: false,
             log_bytes: 0,
+            policy_revision: None,
+            hook_reports: Vec::new(),
+            hold: None,
+            approved_by: None,
+            inspected: None,
         }
+    }
+
+    /// The new build, held from the start.
+    pub fn held(mut self, reasons: Vec<String>) -> Self {
+        self.hold = Some(Hold::new(reasons, self.created_at_ms));
+        self
+    }
+
+    /// Whether it waits for its turn, and not for a person.
+    pub fn is_due(&self) -> bool {
+        self.status == Status::Pending && self.hold.is_none()
     }
 
     /// The run that is live, if the build is running.
@@ -284,138 +356,11 @@ impl Build {
     pub fn attempts(&self) -> u32 {
         u32::try_from(self.runs.len()).unwrap_or(u32::MAX)
     }
-}
 
-/// Moves `build` on by one event. On `Denied` and `AlreadySo` the build is unchanged.
-pub fn apply(build: &mut Build, event: Event, now_ms: i64, retry: &RetryPolicy) -> Result<Applied, Denied> {
-    let effects = match event {
-        Event::Started { run } => match build.status {
-            Status::Running if build.current_run() == Some(run) => return Ok(Applied::AlreadySo),
-            Status::Running => return Err(Denied::OtherRun(run)),
-            Status::Pending if run == build.next_run() => {
-                build.status = Status::Running;
-                build.started_at_ms.get_or_insert(now_ms);
-                build.runs.push(Run {
-                    id: run,
-                    started_at_ms: now_ms,
-                    ended_at_ms: None,
-                });
-                build.steps.clear();
-                vec![Effect::Dequeue]
-            }
-            Status::Pending => return Err(Denied::OtherRun(run)),
-            terminal @ (Status::Succeeded | Status::Failed | Status::Cancelled) => {
-                return Err(Denied::Terminal(terminal));
-            }
-        },
-        Event::Fetched { run, report } => {
-            require_current(build, run)?;
-            if build.resolved_commit == report.resolved_commit
-                && build.context_size_bytes == report.context_size_bytes
-            {
-                return Ok(Applied::AlreadySo);
-            }
-            build.resolved_commit = report.resolved_commit;
-            build.context_size_bytes = report.context_size_bytes;
-            Vec::new()
-        }
-        Event::Progressed {
-            run,
-            steps,
-            log_bytes,
-        } => {
-            require_current(build, run)?;
-            if build.steps == steps && build.log_bytes == log_bytes {
-                return Ok(Applied::AlreadySo);
-            }
-            build.cache_used = steps.iter().any(|step| step.cached);
-            build.steps = steps;
-            build.log_bytes = log_bytes;
-            Vec::new()
-        }
-        Event::CancelRequested => match build.status {
-            Status::Pending => {
-                finish(build, Status::Cancelled, Some(cancelled()), now_ms);
-                vec![Effect::Dequeue]
-            }
-            Status::Running if build.cancel_requested => return Ok(Applied::AlreadySo),
-            Status::Running => {
-                build.cancel_requested = true;
-                build.current_run().map(Effect::StopRun).into_iter().collect()
-            }
-            Status::Succeeded | Status::Failed | Status::Cancelled => return Ok(Applied::AlreadySo),
-        },
-        Event::Ended { run, outcome } => {
-            if build.status.is_terminal() && build.runs.last().is_some_and(|last| last.id == run) {
-                return Ok(Applied::AlreadySo);
-            }
-            require_current(build, run)?;
-            if let Some(last) = build.runs.last_mut() {
-                last.ended_at_ms = Some(now_ms);
-            }
-            end(build, run, outcome, now_ms, retry)
-        }
-    };
-    build.generation = build.generation.saturating_add(1);
-    Ok(Applied::Changed(effects))
-}
-
-fn end(build: &mut Build, run: RunId, outcome: Outcome, now_ms: i64, retry: &RetryPolicy) -> Vec<Effect> {
-    let mut effects = vec![Effect::ForgetRun(run)];
-    match outcome {
-        // A push that was already done is not undone by a late cancellation.
-        Outcome::Succeeded { image, image_refs } => {
-            build.image = Some(image);
-            build.image_refs = image_refs;
-            finish(build, Status::Succeeded, None, now_ms);
-        }
-        Outcome::Failed { failure, image_refs } => {
-            build.image_refs = image_refs;
-            finish(build, Status::Failed, Some(failure), now_ms);
-        }
-        Outcome::Cancelled { image_refs } => {
-            build.image_refs = image_refs;
-            finish(build, Status::Cancelled, Some(cancelled()), now_ms);
-        }
-        Outcome::Infrastructure { .. } if build.cancel_requested => {
-            finish(build, Status::Cancelled, Some(cancelled()), now_ms);
-        }
-        Outcome::Infrastructure { failure } => {
-            let attempts = build.attempts();
-            if attempts < retry.attempts_max {
-                build.status = Status::Pending;
-                build.not_before_ms = now_ms.saturating_add(retry.backoff_ms_after(attempts));
-                effects.push(Effect::Requeue);
-            } else {
-                finish(build, Status::Failed, Some(failure), now_ms);
-            }
-        }
-    }
-    effects
-}
-
-fn finish(build: &mut Build, status: Status, failure: Option<Failure>, now_ms: i64) {
-    build.status = status;
-    build.failure = failure;
-    build.completed_at_ms = Some(now_ms);
-    for step in &mut build.steps {
-        step.completed_at_ms.get_or_insert(now_ms);
-    }
-}
-
-fn cancelled() -> Failure {
-    Failure {
-        reason: FailureReason::Cancelled,
-        message: "cancelled on request".to_owned(),
-    }
-}
-
-fn require_current(build: &Build, run: RunId) -> Result<(), Denied> {
-    match build.current_run() {
-        Some(current) if current == run => Ok(()),
-        Some(_) => Err(Denied::OtherRun(run)),
-        None if build.status.is_terminal() => Err(Denied::Terminal(build.status)),
-        None => Err(Denied::NotRunning),
+    /// Those attempts that no policy has stopped.
+    fn failed_attempts(&self) -> u32 {
+        let counted = self.runs.iter().filter(|run| !run.held).count();
+        u32::try_from(counted).unwrap_or(u32::MAX)
     }
 }
 

@@ -4,6 +4,7 @@
 //! | the record says | the executor knows the current run | plan |
 //! | --- | --- | --- |
 //! | pending | | `Enqueue` |
+//! | pending, held by a policy | | `Await` |
 //! | running | live or ended | `Adopt` |
 //! | running, cancellation requested | live | `Adopt`, `Stop` |
 //! | running | no | `Recover` |
@@ -31,6 +32,8 @@ mod tests;
 pub enum Action {
     /// Put the build into the queue, with its own `not_before_ms`.
     Enqueue(BuildId),
+    /// Keep the build in sight until somebody approves or cancels it, or the hold expires.
+    Await(BuildId),
     /// Drive the run: follow its log from the stored cursor, wait for its end.
     Adopt(RunId),
     /// The record has the run, the executor does not: it was never started, or it is lost. Where nothing of its log is stored,
@@ -51,7 +54,8 @@ pub fn plan<'a>(builds: impl IntoIterator<Item = &'a Build>, observed: &[Observe
     let mut wanted = HashSet::new();
     for build in builds {
         match build.status {
-            Status::Pending => actions.push(Action::Enqueue(build.id)),
+            Status::Pending if build.is_due() => actions.push(Action::Enqueue(build.id)),
+            Status::Pending => actions.push(Action::Await(build.id)),
             Status::Running => {
                 if let Some(run) = build.current_run() {
                     wanted.insert(run);

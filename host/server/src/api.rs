@@ -37,10 +37,7 @@ pub fn router(
     authenticator: &Arc<Authenticator>,
     closing: &CancellationToken,
 ) -> Router {
-    let calls = http::routes(Arc::clone(service), closing.clone()).merge(grpc::routes(grpc::Builds::new(
-        Arc::clone(service),
-        closing.clone(),
-    )));
+    let calls = http::routes(Arc::clone(service), closing.clone()).merge(grpc::routes(service, closing));
     assemble(calls, authenticator, closing)
 }
 

@@ -8,6 +8,7 @@ use std::{
 };
 
 use ignite_core::{queue::FairQueue, request::Rules};
+use ignite_plugins::{ComponentSource, Runtime, RuntimeError, RuntimeOptions};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -27,8 +28,15 @@ use crate::{
         Executor, ExecutorError,
         local::{LocalConfig, LocalExecutor},
     },
+    hooks::Gates,
     maintenance::Maintenance,
-    registry::{Registry, RegistryError},
+    outbox::{self, Outbox, OutboxSettings},
+    plugins::PluginStore,
+    policies::{Policies, PolicyDirError, schema},
+    registry::{
+        Registry, RegistryError,
+        import::{ImportRules, Importer},
+    },
     service::Service,
     sources::{
         archive::ArchiveLimits,
@@ -50,6 +58,8 @@ const UNPACKED_TIMES_MAX: u64 = 4;
 /// Where Kaniko's own images have it.
 const KANIKO_IN_IMAGE: &str = "/kaniko/executor";
 const KANIKO_IN_PATH: &str = "kaniko-executor";
+/// The hidden subcommand in which a plugin is compiled.
+pub const COMPILE_PLUGIN: &str = "compile-plugin";
 /// Between looks whether the databases still take writes.
 const HEALTH_EVERY: Duration = Duration::from_secs(1);
 
@@ -66,6 +76,10 @@ pub enum AppError {
     Executor(#[from] ExecutorError),
     #[error("the registry's configuration cannot be used")]
     Registry(#[from] RegistryError),
+    #[error("plugins cannot be run")]
+    Plugins(#[source] RuntimeError),
+    #[error("policies cannot be read")]
+    Policies(#[from] PolicyDirError),
     #[error("the tokens cannot be used")]
     Tokens(#[from] TokenFileError),
     #[error("{doing}")]
@@ -89,6 +103,8 @@ pub struct App {
     pub driver: Arc<Driver>,
     pub store: Arc<Store>,
     pub logs: Arc<LogStore>,
+    pub policies: Arc<Policies>,
+    pub outbox: Arc<Outbox>,
     maintenance: Maintenance,
     /// Nobody else may open the directory while this lives.
     _data: DataDir,
@@ -99,6 +115,15 @@ pub struct App {
 impl App {
     /// Opens everything; no build is taken up yet.
     pub async fn open(config: &Config, executor: Arc<dyn Executor>) -> Result<Self, AppError> {
+        Self::open_with(config, executor, None).await
+    }
+
+    /// As [`Self::open`], with builds judged by `gates` in place of the organizations' policies.
+    pub async fn open_with(
+        config: &Config,
+        executor: Arc<dyn Executor>,
+        gates: Option<Arc<dyn Gates>>,
+    ) -> Result<Self, AppError> {
         // One provider for everything in the process that speaks TLS; a second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = DataDir::open(&config.data_dir).map_err(OpenError::from)?;
@@ -110,6 +135,23 @@ impl App {
         let logs = Arc::new(LogStore::open(&data, LogOptions::default())?);
         let vault = Arc::new(Vault::open(&config.master_key_file, &store).await?);
         let contexts = Arc::new(ContextStore::local(&config.data_dir.join("contexts"))?);
+        let plugins = Arc::new(plugins(config, &store)?);
+        let runtime = runtime(config, &vault, Arc::clone(&plugins) as _)?;
+        let policies = Arc::new(Policies::new(
+            runtime,
+            Arc::clone(&store),
+            Arc::clone(&plugins),
+            child(config, schema::CHILD_COMMAND),
+            config.policy_dir.clone(),
+        ));
+        policies.reload_files().await?;
+        let gates = gates.unwrap_or_else(|| Arc::clone(&policies) as _);
+        let announcer = Arc::new(outbox::Plugins::new(Arc::clone(&policies)));
+        let outbox = Arc::new(Outbox::new(
+            OutboxSettings::default(),
+            Arc::clone(&store),
+            announcer,
+        ));
         let registry = Registry::new(
             config.registry.insecure.clone(),
             config.registry_docker_config.as_deref(),
@@ -122,6 +164,9 @@ impl App {
             contexts: Arc::clone(&contexts),
             executor,
             registry,
+            policies: Arc::clone(&policies),
+            gates: Arc::clone(&gates),
+            outbox: Arc::clone(&outbox),
         };
         let settings = Settings {
             retry: config.retry,
@@ -129,6 +174,7 @@ impl App {
             registry: config.registry.clone(),
             limits: config.limits,
             queue_per_org_max: config.queue_per_org_max,
+            hold_timeout_ms: i64::try_from(config.hold_timeout.as_millis()).unwrap_or(i64::MAX),
         };
         let driver = Driver::new(settings, parts, FairQueue::new(config.queue));
         let service = Arc::new(Service {
@@ -139,6 +185,11 @@ impl App {
             vault,
             contexts: Arc::clone(&contexts),
             driver: Arc::clone(&driver),
+            policies: Arc::clone(&policies),
+            gates,
+            plugins: Arc::clone(&plugins),
+            importer: importer(config)?,
+            outbox: Arc::clone(&outbox),
             last_id: std::sync::Mutex::default(),
         });
         let maintenance = Maintenance {
@@ -146,16 +197,72 @@ impl App {
             store: Arc::clone(&store),
             logs: Arc::clone(&logs),
             contexts,
+            plugins,
+            runtime: Arc::clone(policies.runtime()),
         };
         Ok(Self {
             service,
             driver,
             store,
             logs,
+            policies,
+            outbox,
             maintenance,
             _data: data,
         })
     }
+}
+
+fn plugins(config: &Config, store: &Arc<Store>) -> Result<PluginStore, AppError> {
+    let directory = config.data_dir.join("plugins");
+    PluginStore::local(&directory, Arc::clone(store), config.plugins.component_bytes_max).map_err(|source| {
+        AppError::Io {
+            doing: format!("opening {}", directory.display()),
+            source,
+        }
+    })
+}
+
+fn runtime(
+    config: &Config,
+    vault: &Vault,
+    components: Arc<dyn ComponentSource>,
+) -> Result<Arc<Runtime>, AppError> {
+    let plugins = &config.plugins;
+    let options = RuntimeOptions {
+        cache_dir: config.data_dir.join("plugins/compiled"),
+        cache_key: vault.fingerprint("compiled plugins", b""),
+        compiler: child(config, COMPILE_PLUGIN),
+        calls_max: plugins.calls_max,
+        component_bytes_max: plugins.component_bytes_max,
+        compile_timeout: plugins.compile_timeout,
+        compile_memory_bytes: plugins.compile_memory_bytes,
+        private_addresses_allowed: plugins.private_addresses_allowed,
+    };
+    Runtime::new(options, components).map_err(AppError::Plugins)
+}
+
+fn importer(config: &Config) -> Result<Importer, AppError> {
+    let registry = &config.registry;
+    let rules = ImportRules {
+        insecure: registry.insecure.clone(),
+        own: std::iter::once(&registry.host)
+            .chain(&registry.mirrors)
+            .cloned()
+            .collect(),
+        private_addresses_allowed: config.plugins.private_addresses_allowed,
+        component_bytes_max: config.plugins.component_bytes_max,
+    };
+    Ok(Importer::new(
+        rules,
+        config.registry_docker_config.as_deref(),
+        config.registry_ca_file.as_deref(),
+    )?)
+}
+
+/// A hidden subcommand of this program, as a child of its own.
+fn child(config: &Config, command: &str) -> Vec<String> {
+    vec![config.plugins.program.display().to_string(), command.to_owned()]
 }
 
 fn rules(config: &Config) -> Rules {
@@ -206,7 +313,9 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let closing = CancellationToken::new();
     let tasks = TaskTracker::new();
     tasks.spawn(app.maintenance.run(closing.clone()));
+    let announcing = tasks.spawn(Arc::clone(&app.outbox).run(closing.clone()));
     tasks.spawn(Arc::clone(&authenticator).watch(closing.clone()));
+    tasks.spawn(Arc::clone(&app.policies).watch_files(closing.clone()));
     tasks.spawn(wait_for_end(closing.clone()));
     let failing = tasks.spawn(close_when_failed(
         Arc::clone(&app.store),
@@ -224,6 +333,8 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     notify(NotifyState::Stopping);
     // Runs go on by themselves; the next start takes them up.
     app.driver.stop().await;
+    // It may finish what is under way, and writes down what came of it.
+    let _ended = announcing.await;
     tasks.close();
     app.logs.shutdown().await;
     app.store.shutdown().await;

@@ -14,6 +14,9 @@ use crate::{
     maintenance::Retention,
 };
 
+/// Also where its file was replaced since it started.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
 mod parse;
 pub mod settings;
 mod sources;
@@ -39,6 +42,7 @@ pub struct Config {
     pub limits: Limits,
     pub queue: queue::Limits,
     pub queue_per_org_max: usize,
+    pub hold_timeout: Duration,
     pub build_timeout_default: Duration,
     pub build_timeout_max: Duration,
     pub retry: RetryPolicy,
@@ -47,10 +51,26 @@ pub struct Config {
     pub context_bytes_max: u64,
     pub git_http_allowed: bool,
     pub git_private_addresses_allowed: bool,
+    pub plugins: PluginSettings,
+    pub policy_dir: Option<PathBuf>,
     pub shutdown_deadline: Duration,
     pub store_cache_bytes: u64,
     pub log_format: LogFormat,
     pub log_level: String,
+}
+
+/// How plugins are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginSettings {
+    pub component_bytes_max: usize,
+    /// Calls at once.
+    pub calls_max: usize,
+    pub compile_timeout: Duration,
+    pub compile_memory_bytes: u64,
+    /// Also for the registries that plugins are imported from.
+    pub private_addresses_allowed: bool,
+    /// Where children of this program's own come from: it, unless this process is another program.
+    pub program: PathBuf,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,6 +152,7 @@ impl Config {
             values.get("context_ttl", parse::duration),
             values.get("log_retention_days", parse::number),
             values.get("idempotency_ttl", parse::duration),
+            values.get("notification_ttl", parse::duration),
         );
         // All are read before the first `?`, so that one that is wrong hides none of the others.
         let listen = values.get("listen", parse::address);
@@ -140,10 +161,13 @@ impl Config {
         let kaniko = values.optional("kaniko", parse::path);
         let runtime = values.optional("runtime", parse::path);
         let queue_per_org_max = values.get("queue_per_org_max", parse::count);
+        let hold_timeout = values.get("hold_timeout", parse::duration);
         let log_bytes_max = values.get("log_bytes_max", parse::log_size);
         let context_bytes_max = values.get("context_bytes_max", parse::size);
         let git_http_allowed = values.get("git_http_allowed", parse::boolean);
         let git_private_addresses_allowed = values.get("git_private_addresses_allowed", parse::boolean);
+        let plugins = Self::read_plugins(values);
+        let policy_dir = values.optional("policy_dir", parse::path);
         let shutdown_deadline = values.get("shutdown_deadline", parse::duration);
         let store_cache_bytes = values.get("store_cache_bytes", parse::size);
         let log_format = values.get("log_format", parse::log_format);
@@ -160,10 +184,13 @@ impl Config {
             kaniko,
             runtime,
             queue_per_org_max: queue_per_org_max?,
+            hold_timeout: hold_timeout?,
             log_bytes_max: log_bytes_max?,
             context_bytes_max: context_bytes_max?,
             git_http_allowed: git_http_allowed?,
             git_private_addresses_allowed: git_private_addresses_allowed?,
+            plugins: plugins?,
+            policy_dir,
             shutdown_deadline: shutdown_deadline?,
             store_cache_bytes: store_cache_bytes?,
             log_format: log_format?,
@@ -188,6 +215,7 @@ impl Config {
                 context_ttl: retention.0?,
                 log_days: retention.1?,
                 idempotency_ttl: retention.2?,
+                notification_ttl: retention.3?,
             },
         })
     }
@@ -202,6 +230,22 @@ impl Config {
             cpu_millis: cpu_millis?,
             disk_bytes: disk_bytes?,
             pids: pids?,
+        })
+    }
+
+    fn read_plugins(values: &mut Values) -> Option<PluginSettings> {
+        let component_bytes_max = values.get("plugin_component_bytes_max", parse::size);
+        let calls_max = values.get("plugin_calls_max", parse::count::<u16>);
+        let compile_timeout = values.get("plugin_compile_timeout", parse::period);
+        let compile_memory_bytes = values.get("plugin_compile_memory_bytes_max", parse::size);
+        let private_addresses_allowed = values.get("plugin_private_addresses_allowed", parse::boolean);
+        Some(PluginSettings {
+            component_bytes_max: usize::try_from(component_bytes_max?).unwrap_or(usize::MAX),
+            calls_max: usize::from(calls_max?),
+            compile_timeout: compile_timeout?,
+            compile_memory_bytes: compile_memory_bytes?,
+            private_addresses_allowed: private_addresses_allowed?,
+            program: PathBuf::from(THIS_PROGRAM),
         })
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ignite_core::{
-    build::{Applied, Build, Effect, Event, RetryPolicy, Status},
+    build::{Applied, Approval, Build, Effect, Event, RetryPolicy},
     ids::{BuildId, OrgId},
     queue::FairQueue,
 };
@@ -23,15 +23,20 @@ use crate::{
     clock,
     error::{Error, Result},
     executor::{Executor, local::Limits},
+    hooks::Gates,
+    outbox::Outbox,
+    policies::Policies,
     registry::Registry,
     sources::contexts::ContextStore,
     store::{Created, Idempotency, Store, logs::LogStore},
     vault::Vault,
 };
 
+mod inspect;
 mod journal;
 mod live;
 mod reconcile;
+mod redaction;
 mod run;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -49,6 +54,8 @@ pub struct Settings {
     pub registry: RegistrySettings,
     pub limits: Limits,
     pub queue_per_org_max: usize,
+    /// How long a build waits for somebody to approve it.
+    pub hold_timeout_ms: i64,
 }
 
 /// Where images go.
@@ -71,6 +78,10 @@ pub struct Parts {
     pub contexts: Arc<ContextStore>,
     pub executor: Arc<dyn Executor>,
     pub registry: Registry,
+    pub policies: Arc<Policies>,
+    /// The same, as the path of a build sees them.
+    pub gates: Arc<dyn Gates>,
+    pub outbox: Arc<Outbox>,
 }
 
 #[derive(Debug)]
@@ -184,11 +195,35 @@ impl Driver {
         }
     }
 
+    /// Releases a held build into the queue.
+    ///
+    /// # Errors
+    /// FailedPrecondition if no policy holds it.
+    pub async fn approve(self: &Arc<Self>, live: &Arc<Live>, approval: Approval) -> Result<Arc<Build>> {
+        let (driver, target) = (Arc::clone(self), Arc::clone(live));
+        // As with cancelling: a caller that goes away leaves nothing half done.
+        let approving = self.tasks.spawn(async move {
+            let applied = driver.apply(&target, Event::Approved(approval)).await?;
+            if applied != Applied::AlreadySo {
+                driver.enqueue(&target);
+            }
+            Ok::<_, Error>(())
+        });
+        approving.await.map_err(Error::internal)??;
+        Ok(live.current())
+    }
+
     /// The only way to change a build's state: decides, stores, announces, then acts on the effects. Not to be cut off
     /// but by the end of the process.
     async fn apply(&self, live: &Arc<Live>, event: Event) -> Result<Applied> {
         let applied = live
-            .apply(&self.parts.store, event, clock::now_ms(), &self.settings.retry)
+            .apply(
+                &self.parts.store,
+                &self.parts.outbox,
+                event,
+                clock::now_ms(),
+                &self.settings.retry,
+            )
             .await?;
         if let Applied::Changed(effects) = &applied {
             for effect in effects {
@@ -231,21 +266,34 @@ impl Driver {
         )
     }
 
-    /// Queues the build if it is pending.
+    /// Queues the build if it waits for its turn.
     fn enqueue(&self, live: &Arc<Live>) {
         let build = live.current();
-        if build.status == Status::Pending {
+        if build.is_due() {
             self.queue()
                 .push(build.id, &build.org, build.priority, build.not_before_ms);
             // Cancelled in between, it was taken out before it was in.
-            if live.current().status != Status::Pending {
+            if !live.current().is_due() {
                 self.queue().remove(build.id);
             }
             self.nudge.notify_one();
         }
     }
 
-    fn take_place(&self, org: &OrgId) -> bool {
+    /// Held builds are not queued, but they are kept in memory, so there is an end to them too.
+    fn held(&self, org: &OrgId) -> usize {
+        let all = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values()
+            .map(|live| live.current())
+            .filter(|build| build.hold.is_some() && build.org == *org)
+            .count()
+    }
+
+    fn take_place(&self, build: &Build) -> bool {
+        let org = &build.org;
+        if build.hold.is_some() && self.held(org) >= self.settings.queue_per_org_max {
+            return false;
+        }
         let queue = self.queue();
         let mut arriving = self.arriving.lock().unwrap_or_else(PoisonError::into_inner);
         let before = arriving.get(org).copied().unwrap_or(0);
@@ -333,7 +381,7 @@ impl Driver {
 impl Arrival {
     /// None if the organization's queue is full.
     fn begin(driver: &Arc<Driver>, build: &Arc<Build>) -> Option<Self> {
-        driver.take_place(&build.org).then(|| Self {
+        driver.take_place(build).then(|| Self {
             driver: Arc::clone(driver),
             // In sight before its record is: whoever finds the one finds the other.
             live: driver.show(Arc::clone(build), 0),

@@ -2,7 +2,9 @@
 
 use std::{error::Error as StdError, time::Duration};
 
-use ignite_core::request::FieldViolation;
+use ignite_core::{hook::Violation, request::FieldViolation};
+
+use crate::hooks;
 
 /// What a call can fail with. The message of each is fit for the caller; only [`Error::Internal`] hides its source.
 #[derive(Debug, thiserror::Error)]
@@ -17,10 +19,22 @@ pub enum Error {
     NotFound { kind: &'static str, name: String },
     #[error("{message}")]
     AlreadyExists { reason: &'static str, message: String },
+    /// What the caller looked at has changed since.
+    #[error("{message}")]
+    Aborted { reason: &'static str, message: String },
     #[error("{message}")]
     Unauthenticated { message: String },
     #[error("this call needs the scope {scope:?}")]
     PermissionDenied { scope: &'static str },
+    /// With the right scope, but not this caller.
+    #[error("{message}")]
+    Forbidden { reason: &'static str, message: String },
+    /// A plugin of the organization's policy refuses the build.
+    #[error("{}", hooks::denial(plugin, violations))]
+    PolicyDenied {
+        plugin: String,
+        violations: Vec<Violation>,
+    },
     #[error("{message}")]
     ResourceExhausted {
         reason: &'static str,

@@ -34,6 +34,9 @@ pub struct RunPlan {
     pub build_args: BTreeMap<String, ArgValue>,
     /// For the fetch and the build step together.
     pub timeout: Duration,
+    /// Once it has fetched, the run waits for [`Executor::go_ahead`] before it builds. The wait counts towards `timeout`.
+    #[serde(default)]
+    pub gated: bool,
 }
 
 /// Where the fetch step takes the context from.
@@ -91,6 +94,10 @@ pub trait Executor: Send + Sync + std::fmt::Debug {
     /// The run's events from `from` on. Ends after [`RunEvent::Ended`]; an `Err` item ends the stream too, and following
     /// again from the last `end` continues without loss or doubling.
     fn follow(&self, run: RunId, from: RawCursor) -> BoxStream<'static, Result<RunEvent, ExecutorError>>;
+
+    /// Lets a gated run go on from fetch to build. Outlasts the daemon; ok if it was given before, or the run has ended. To be
+    /// given only after [`RunEvent::Fetched`]: what comes before the fetch step's report may be forgotten.
+    async fn go_ahead(&self, run: RunId) -> Result<(), ExecutorError>;
 
     /// Kills the run; its end is [`ignite_core::run::EndCause::Stopped`] unless it had ended before. Ok if it has ended.
     async fn stop(&self, run: RunId) -> Result<(), ExecutorError>;

@@ -1,6 +1,7 @@
 //! What the build gateway does: API, store, executors, log pipeline. The binary is `ignited`.
 //!
-//! Arrows run one way: [`app`] → [`api`] → [`service`], [`driver`] → [`logs`], [`sources`] → [`store`], [`executor`].
+//! Arrows run one way: [`app`] → [`api`] → [`service`], [`driver`] → [`logs`], [`outbox`],
+//! [`sources`] → [`store`], [`executor`].
 
 pub mod api;
 pub mod app;
@@ -9,8 +10,12 @@ pub mod config;
 pub mod driver;
 pub mod error;
 pub mod executor;
+pub mod hooks;
 pub mod logs;
 pub mod maintenance;
+pub mod outbox;
+pub mod plugins;
+pub mod policies;
 pub mod principal;
 pub mod registry;
 pub mod service;

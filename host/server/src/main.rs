@@ -16,6 +16,7 @@ use ignite_server::{
     clock,
     config::{Config, ConfigError, Sources, settings::SETTINGS},
     executor,
+    policies::schema,
     principal::Scope,
     sources,
     store::{
@@ -34,6 +35,12 @@ const STUCK_THREADS_PATIENCE: Duration = Duration::from_secs(5);
 type Outcome = Result<ExitCode, String>;
 
 fn main() -> ExitCode {
+    // Children that judge what others wrote: within their limits before anything else is done.
+    match std::env::args_os().nth(1) {
+        Some(command) if command == app::COMPILE_PLUGIN => return ignite_plugins::runtime::compile_child(),
+        Some(command) if command == schema::CHILD_COMMAND => return schema::child(),
+        Some(_) | None => {}
+    }
     let matches = command().get_matches();
     let outcome = match matches.subcommand() {
         None | Some(("serve", _)) => serve(sources_of(&matches)),
@@ -262,11 +269,12 @@ fn export(matches: &ArgMatches, sources: Sources) -> Outcome {
         error => clock::chain(&error),
     })?;
     println!(
-        "exported {} to {}; not in it, to be kept apart: {}, and the uploaded archives in {}",
+        "exported {} to {}; not in it, to be kept apart: {}, the uploaded archives in {}, and the plugins' components in {}",
         config.data_dir.display(),
         path.display(),
         config.master_key_file.display(),
-        config.data_dir.join("contexts").display()
+        config.data_dir.join("contexts").display(),
+        config.data_dir.join("plugins/components").display()
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,16 @@
-//! Lets go of what is no longer kept: contexts that nobody used for a while or nobody knows of, logs older than the retention,
-//! idempotency keys.
+//! Lets go of what is no longer kept: contexts that nobody used for a while or nobody knows of, plugins' components likewise, logs
+//! older than the retention, idempotency keys, announcements that were given up.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use ignite_core::ids::{ContextId, OrgId};
+use ignite_plugins::Runtime;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     clock,
     error::{Error, Result},
+    plugins::PluginStore,
     sources::contexts::ContextStore,
     store::{
         Store,
@@ -21,6 +23,8 @@ const EVERY: Duration = Duration::from_secs(600);
 const CONTEXTS_AT_ONCE: usize = 256;
 /// Idempotency keys deleted in one go.
 const KEYS_AT_ONCE: usize = 1024;
+/// Announcements that were given up, deleted in one go.
+const NOTIFICATIONS_AT_ONCE: usize = 256;
 const DAY_MS: i64 = 86_400_000;
 
 /// What is kept for how long.
@@ -32,6 +36,8 @@ pub struct Retention {
     pub log_days: u32,
     /// After its first use.
     pub idempotency_ttl: Duration,
+    /// After it was given up.
+    pub notification_ttl: Duration,
 }
 
 #[derive(Debug)]
@@ -40,6 +46,8 @@ pub struct Maintenance {
     pub store: Arc<Store>,
     pub logs: Arc<LogStore>,
     pub contexts: Arc<ContextStore>,
+    pub plugins: Arc<PluginStore>,
+    pub runtime: Arc<Runtime>,
 }
 
 // === impl Maintenance ===
@@ -51,7 +59,12 @@ impl Maintenance {
             for (what, done) in [
                 ("contexts", self.expire_contexts().await),
                 ("contexts without a row", self.sweep_contexts().await),
+                (
+                    "components without a row",
+                    self.plugins.sweep(&self.runtime).await,
+                ),
                 ("idempotency keys", self.expire_idempotency().await),
+                ("notifications", self.expire_notifications().await),
                 ("logs", self.drop_logs(clock::now_ms()).await),
             ] {
                 if let Err(error) = done {
@@ -120,6 +133,19 @@ impl Maintenance {
         loop {
             let count = self.store.expire_idempotency(before_ms, KEYS_AT_ONCE).await?;
             if count < KEYS_AT_ONCE {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn expire_notifications(&self) -> Result<()> {
+        let before_ms = ago(self.retention.notification_ttl);
+        loop {
+            let count = self
+                .store
+                .expire_notifications(before_ms, NOTIFICATIONS_AT_ONCE)
+                .await?;
+            if count < NOTIFICATIONS_AT_ONCE {
                 return Ok(());
             }
         }

@@ -24,6 +24,14 @@ pub enum Scope {
     BuildsWrite,
     #[serde(rename = "builds:approve")]
     BuildsApprove,
+    #[serde(rename = "plugins:read")]
+    PluginsRead,
+    #[serde(rename = "plugins:write")]
+    PluginsWrite,
+    #[serde(rename = "policies:read")]
+    PoliciesRead,
+    #[serde(rename = "policies:write")]
+    PoliciesWrite,
     #[serde(rename = "secrets:read")]
     SecretsRead,
     #[serde(rename = "secrets:write")]
@@ -33,10 +41,14 @@ pub enum Scope {
 // === impl Scope ===
 
 impl Scope {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::BuildsRead,
         Self::BuildsWrite,
         Self::BuildsApprove,
+        Self::PluginsRead,
+        Self::PluginsWrite,
+        Self::PoliciesRead,
+        Self::PoliciesWrite,
         Self::SecretsRead,
         Self::SecretsWrite,
     ];
@@ -46,6 +58,10 @@ impl Scope {
             Self::BuildsRead => "builds:read",
             Self::BuildsWrite => "builds:write",
             Self::BuildsApprove => "builds:approve",
+            Self::PluginsRead => "plugins:read",
+            Self::PluginsWrite => "plugins:write",
+            Self::PoliciesRead => "policies:read",
+            Self::PoliciesWrite => "policies:write",
             Self::SecretsRead => "secrets:read",
             Self::SecretsWrite => "secrets:write",
         }

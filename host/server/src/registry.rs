@@ -18,6 +18,8 @@ use rustls::{
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
+pub mod import;
+
 /// A registry that was just pushed to may need a moment.
 const TRIES: u32 = 4;
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(250);
@@ -40,6 +42,8 @@ pub enum RegistryError {
     CaFile { path: String, problem: String },
     #[error("the registry's client could not be made")]
     Client(#[source] Box<OciDistributionError>),
+    #[error("the client for imports could not be made")]
+    Importer(#[source] reqwest::Error),
 }
 
 impl RegistryError {
@@ -47,7 +51,11 @@ impl RegistryError {
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::Manifest { source, .. } => says_not_found(source),
-            Self::Reference(_) | Self::DockerConfig { .. } | Self::CaFile { .. } | Self::Client(_) => false,
+            Self::Reference(_)
+            | Self::DockerConfig { .. }
+            | Self::CaFile { .. }
+            | Self::Client(_)
+            | Self::Importer(_) => false,
         }
     }
 }

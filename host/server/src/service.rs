@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt as _, stream::BoxStream};
 use ignite_core::{
-    build::{Build, Status},
+    build::{Build, Status, judgement::add_reports},
     ids::{BuildId, ContextId},
     request::{self, Rules},
     spec::{BuildSpec, Source},
@@ -20,16 +20,29 @@ use crate::{
     clock,
     driver::Driver,
     error::{Error, Result},
+    hooks::Gates,
     logs::{follow, replay},
+    outbox::Outbox,
+    plugins::PluginStore,
+    policies::Policies,
     principal::{Principal, Scope},
+    registry::import::Importer,
     sources::contexts::{ContextStore, StoredContext, UploadLimits},
     store::{BuildFilter, ContextRow, Created, Idempotency, Store, StoreError, logs::LogStore},
     vault::Vault,
 };
 
+mod approving;
 mod convert;
+mod dry_run;
+mod judging;
+mod notifications;
+mod plugins;
+mod policies;
 #[cfg(test)]
 mod tests;
+
+use judging::Judgement;
 
 /// A server-streaming response.
 pub type Streaming<T> = BoxStream<'static, Result<T>>;
@@ -55,6 +68,13 @@ pub struct Service {
     pub(crate) vault: Arc<Vault>,
     pub(crate) contexts: Arc<ContextStore>,
     pub(crate) driver: Arc<Driver>,
+    pub policies: Arc<Policies>,
+    /// The same, as the path of a build sees them.
+    pub(crate) gates: Arc<dyn Gates>,
+    pub(crate) plugins: Arc<PluginStore>,
+    /// Speaks to the registries that plugins are imported from.
+    pub(crate) importer: Importer,
+    pub(crate) outbox: Arc<Outbox>,
     /// Milliseconds, and how many ids those had before.
     pub(crate) last_id: Mutex<(u64, u16)>,
 }
@@ -78,12 +98,7 @@ impl Service {
         let spec = request::check(submission, &self.rules).map_err(Error::InvalidArgument)?;
         let (id, status) = match self.replayed(caller, idempotency.as_ref()).await? {
             Some(earlier) => earlier,
-            None => {
-                if let Source::Archive(context) = spec.source() {
-                    self.have_context(caller, context, inline, spec.name()).await?;
-                }
-                self.accept(caller, &spec, idempotency).await?
-            }
+            None => self.admit(caller, spec, inline, idempotency).await?,
         };
         Ok(v1::CreateBuildResponse {
             build_id: id.to_string(),
@@ -109,16 +124,7 @@ impl Service {
         request: v1::ListBuildsRequest,
     ) -> Result<v1::ListBuildsResponse> {
         caller.require(Scope::BuildsRead)?;
-        let limit = match usize::try_from(request.limit) {
-            Ok(0) => LIST_LIMIT_DEFAULT,
-            Ok(limit) => limit.min(LIST_LIMIT_MAX),
-            Err(_) => {
-                return Err(Error::invalid(
-                    "limit",
-                    "must not be negative; 0 means 20, above 100 means 100",
-                ));
-            }
-        };
+        let limit = list_limit(request.limit)?;
         let cursor = match request.cursor.as_str() {
             "" => None,
             text => Some(
@@ -235,7 +241,8 @@ impl Service {
                 ),
             });
         }
-        let (id, status) = self.accept(caller, &spec, idempotency).await?;
+        // As it ran: what rewriters made of it then is what they, or those of today's policy, are shown now.
+        let (id, status) = self.admit(caller, spec, None, idempotency).await?;
         Ok(v1::RetryBuildResponse {
             build_id: id.to_string(),
             status: convert::status(status).into(),
@@ -301,24 +308,48 @@ impl Service {
         })
     }
 
-    pub async fn approve_build(
+    /// Has a checked specification judged and makes a build of what came of it; its context is stored if it came inline.
+    async fn admit(
         &self,
         caller: &Principal,
-        _request: v1::ApproveBuildRequest,
-    ) -> Result<v1::ApproveBuildResponse> {
-        caller.require(Scope::BuildsApprove)?;
-        Err(Error::Unimplemented { what: "ApproveBuild" })
-    }
-
-    /// Makes a build of a checked specification; durable when this returns.
-    async fn accept(
-        &self,
-        caller: &Principal,
-        spec: &BuildSpec,
+        spec: BuildSpec,
+        inline: Option<Bytes>,
         idempotency: Option<Idempotency>,
     ) -> Result<(BuildId, Status)> {
         let id = self.next_id();
-        let build = Arc::new(Build::new(id, caller.org.clone(), caller.subject.clone(), spec));
+        let gate = self.gates.in_force(&caller.org).await?;
+        let mut judgement = match &gate {
+            Some(gate) => self.judge(caller, id, spec, gate.as_ref()).await?,
+            None => Judgement::unjudged(spec),
+        };
+        if let Source::Archive(context) = judgement.spec.source() {
+            self.have_context(caller, context, inline, judgement.spec.name())
+                .await?;
+        }
+        if let Some(gate) = &gate {
+            self.inspect_archive(caller, id, &mut judgement, gate.as_ref())
+                .await?;
+        }
+        self.accept(caller, id, judgement, idempotency).await
+    }
+
+    /// Makes a build of what was judged; durable when this returns.
+    async fn accept(
+        &self,
+        caller: &Principal,
+        id: BuildId,
+        judgement: Judgement,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(BuildId, Status)> {
+        let spec = &judgement.spec;
+        let mut build = Build::new(id, caller.org.clone(), caller.subject.clone(), spec);
+        build.policy_revision = judgement.policy_revision;
+        build.inspected = judgement.inspected;
+        add_reports(&mut build.hook_reports, judgement.reports);
+        if !judgement.hold.is_empty() {
+            build = build.held(judgement.hold);
+        }
+        let build = Arc::new(build);
         let sealed = self
             .vault
             .seal_spec(&caller.org, id, spec)
@@ -452,6 +483,18 @@ impl Service {
             at_ms,
             (u128::from(count) << 64) | u128::from(rand::random::<u64>()),
         )
+    }
+}
+
+/// How long a page may be.
+fn list_limit(limit: i32) -> Result<usize> {
+    match usize::try_from(limit) {
+        Ok(0) => Ok(LIST_LIMIT_DEFAULT),
+        Ok(limit) => Ok(limit.min(LIST_LIMIT_MAX)),
+        Err(_) => Err(Error::invalid(
+            "limit",
+            "must not be negative; 0 means 20, above 100 means 100",
+        )),
     }
 }
 

@@ -7,7 +7,7 @@
 //! ```text
 //! <data>/LOCK                   held by the one process that uses the directory
 //! <data>/store/STORE_VERSION    the layout's version
-//! <data>/store/state/           builds, specs, indexes, contexts, meta
+//! <data>/store/state/           builds, specs, indexes, contexts, outbox, plugins, policies, meta
 //! <data>/store/logs/2026-11-22/ frames and heads of the builds created on that day (UTC)
 //! ```
 
@@ -30,6 +30,9 @@ mod contexts;
 pub mod data_dir;
 pub mod database;
 pub mod logs;
+mod outbox;
+mod plugins;
+mod policies;
 pub mod rows;
 pub mod schema;
 pub mod table;
@@ -37,6 +40,10 @@ pub mod table;
 pub use builds::{BuildFilter, BuildPage, Created, Idempotency, Live};
 pub use contexts::ContextRow;
 pub use data_dir::{DataDir, DataDirError};
+pub use outbox::{Due, OutboxEntry, OutboxPage, OutboxRow, OutboxState};
+pub use plugins::{PluginPlace, PluginRow, StoredRow};
+pub use policies::{InForceRow, PutOutcome, RevisionRow};
+pub use schema::OutboxKey;
 
 use batch::Batch;
 use codec::CodecError;

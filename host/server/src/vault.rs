@@ -54,6 +54,8 @@ pub struct Vault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     BuildSpec,
+    /// What plugins want taken out of the log.
+    Redaction,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +98,7 @@ impl Purpose {
     fn name(self) -> &'static str {
         match self {
             Self::BuildSpec => "build-spec",
+            Self::Redaction => "redaction",
         }
     }
 }

@@ -50,6 +50,8 @@ conformance![
     a_failing_step_keeps_its_exit_code,
     build_args_arrive_and_are_on_no_command_line,
     a_run_starts_once,
+    a_gated_run_builds_once_it_may_and_not_before,
+    a_gated_run_that_waits_can_be_stopped,
     following_from_the_middle_neither_loses_nor_doubles,
     many_followers_get_the_same,
     stopping_a_live_run_kills_it,

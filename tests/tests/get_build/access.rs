@@ -104,19 +104,13 @@ async fn calls_need_a_token_and_its_scope() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_comes_later_says_so() {
     let gateway = Gateway::start();
-    let caller = gateway.caller_of("acme", "secrets:read,secrets:write,builds:approve,builds:read");
+    let caller = gateway.caller_of("acme", "secrets:read,secrets:write,builds:read");
     let saved = caller
         .grpc
         .clone()
         .save_build_secrets(v1::SaveBuildSecretsRequest::default())
         .await;
     assert_eq!(saved.unwrap_err().code(), Code::Unimplemented);
-    let approved = caller
-        .grpc
-        .clone()
-        .approve_build(v1::ApproveBuildRequest::default())
-        .await;
-    assert_eq!(approved.unwrap_err().code(), Code::Unimplemented);
     let several = v1::CreateBuildRequest {
         platforms: vec!["linux/amd64".to_owned(), "linux/arm64".to_owned()],
         ..inline("several", &Context::new("FROM scratch\n"))

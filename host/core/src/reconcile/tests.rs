@@ -67,6 +67,23 @@ fn failure() -> Failure {
     }
 }
 
+fn held(build: &Build) -> Event {
+    Event::Ended {
+        run: build.current_run().unwrap(),
+        outcome: Outcome::Held {
+            reasons: vec!["why".to_owned()],
+        },
+    }
+}
+
+fn approved(_: &Build) -> Event {
+    Event::Approved(crate::build::Approval {
+        subject: "lead".to_owned(),
+        reason: String::new(),
+        at_ms: 0,
+    })
+}
+
 fn lost(build: &Build) -> Event {
     Event::Ended {
         run: build.current_run().unwrap(),
@@ -86,7 +103,7 @@ fn failed(build: &Build) -> Event {
 
 /// Each state a build can be in, as far as plans tell them apart, by up to two attempts.
 fn states(n: u64) -> Vec<Build> {
-    let histories: [&[Step]; 10] = [
+    let histories: [&[Step]; 13] = [
         &[],
         &[cancelled],
         &[started],
@@ -97,6 +114,9 @@ fn states(n: u64) -> Vec<Build> {
         &[started, lost, started],
         &[started, lost, started, cancelled],
         &[started, lost, started, failed],
+        &[started, held],
+        &[started, held, approved],
+        &[started, held, approved, started],
     ];
     histories.iter().map(|events| after(pending(n), events)).collect()
 }
@@ -140,7 +160,7 @@ fn observations(n: u64) -> Vec<Vec<ObservedRun>> {
 
 fn run_of(action: Action) -> Option<RunId> {
     match action {
-        Action::Enqueue(_) => None,
+        Action::Enqueue(_) | Action::Await(_) => None,
         Action::Adopt(run)
         | Action::Recover(run)
         | Action::ReportLost(run)
@@ -181,7 +201,12 @@ fn every_small_world_has_the_right_plan() {
             assert_eq!(ways, usize::from(!build.status.is_terminal()), "{context}");
             assert_eq!(
                 actions.contains(&Action::Enqueue(build.id)),
-                build.status == Status::Pending,
+                build.status == Status::Pending && build.hold.is_none(),
+                "{context}"
+            );
+            assert_eq!(
+                actions.contains(&Action::Await(build.id)),
+                build.hold.is_some(),
                 "{context}"
             );
 
@@ -212,7 +237,7 @@ fn every_small_world_has_the_right_plan() {
                 None => assert_eq!(
                     count(&actions, |action| !matches!(
                         action,
-                        Action::Enqueue(_) | Action::Forget(_)
+                        Action::Enqueue(_) | Action::Await(_) | Action::Forget(_)
                     )),
                     0,
                     "{context}"
@@ -237,7 +262,7 @@ fn every_small_world_has_the_right_plan() {
             }
         }
     }
-    assert_eq!(worlds, 270);
+    assert_eq!(worlds, 351);
 }
 
 #[test]
@@ -313,6 +338,12 @@ impl World {
             *steps > 0
         };
         match action {
+            // Somebody comes and approves it.
+            Action::Await(_) => {
+                let event = approved(&self.build);
+                self.record(event);
+                alive();
+            }
             Action::Enqueue(_) => {
                 let run = self.build.next_run();
                 self.record(Event::Started { run });

@@ -1,4 +1,4 @@
-//! gRPC: the build service, health and reflection.
+//! gRPC: the services of the contract, health and reflection.
 
 use std::sync::Arc;
 
@@ -6,10 +6,13 @@ use axum::{Router, extract::Request as HttpRequest, http::StatusCode, response::
 use futures::{StreamExt as _, stream::BoxStream};
 use ignite_proto::v1::{
     self,
-    build_service_server::{BuildService, BuildServiceServer, SERVICE_NAME},
+    build_service_server::{BuildService, BuildServiceServer},
+    notification_service_server::NotificationServiceServer,
+    plugin_service_server::PluginServiceServer,
+    policy_service_server::PolicyServiceServer,
 };
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Request, Response, Status};
+use tonic::{Code, Request, Response, Status, server::NamedService};
 
 use super::{
     context::{Context, Protocol},
@@ -37,11 +40,43 @@ pub struct Builds {
 }
 
 /// The calls that need a token.
-pub(super) fn routes(builds: impl BuildService) -> Router {
-    let server = BuildServiceServer::new(builds).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    Router::new()
-        .route_service(&format!("/{SERVICE_NAME}/{{method}}"), server)
-        .route_layer(gate(grpc_only))
+pub(super) fn routes(service: &Arc<Service>, closing: &CancellationToken) -> Router {
+    let builds = Builds::new(Arc::clone(service), closing.clone());
+    let notifications = notifications::Notifications::new(Arc::clone(service));
+    let plugins = plugins::Plugins::new(Arc::clone(service));
+    let policies = policies::Policies::new(Arc::clone(service));
+    let router = Router::new();
+    let router = route(
+        router,
+        BuildServiceServer::new(builds).max_decoding_message_size(MESSAGE_BYTES_MAX),
+    );
+    let router = route(
+        router,
+        PluginServiceServer::new(plugins).max_decoding_message_size(MESSAGE_BYTES_MAX),
+    );
+    let router = route(
+        router,
+        PolicyServiceServer::new(policies).max_decoding_message_size(MESSAGE_BYTES_MAX),
+    );
+    let router = route(
+        router,
+        NotificationServiceServer::new(notifications).max_decoding_message_size(MESSAGE_BYTES_MAX),
+    );
+    router.route_layer(gate(grpc_only))
+}
+
+fn route<S>(router: Router, service: S) -> Router
+where
+    S: tower::Service<HttpRequest, Error = std::convert::Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Response: axum::response::IntoResponse,
+    S::Future: Send + 'static,
+{
+    router.route_service(&format!("/{}/{{method}}", S::NAME), service)
 }
 
 pub(super) use health::open_routes;
@@ -116,6 +151,11 @@ macro_rules! streaming {
         $self.stream(&call, answer.await)
     }};
 }
+
+// Below the macros that they use.
+mod notifications;
+mod plugins;
+mod policies;
 
 #[tonic::async_trait]
 impl BuildService for Builds {

@@ -1,4 +1,4 @@
-//! HTTP/JSON: a route for every `google.api.http` annotation of the contract, and the raw upload.
+//! HTTP/JSON: a route for every `google.api.http` annotation of the contract, and the raw uploads.
 
 use std::sync::Arc;
 
@@ -25,6 +25,9 @@ use crate::service::Service;
 
 mod body;
 pub(super) mod call;
+mod notifications;
+mod plugins;
+mod policies;
 mod upload;
 
 /// 4 MB of archive are 5.4 MB in base64; the rest is for the other fields.
@@ -39,7 +42,9 @@ struct Http {
 
 /// The calls that need a token.
 pub(super) fn routes(service: Arc<Service>, closing: CancellationToken) -> Router {
-    let raw = Router::new().route("/v1/ignite/builds/contexts", post(upload_build_context));
+    let raw = Router::new()
+        .route("/v1/ignite/builds/contexts", post(upload_build_context))
+        .merge(plugins::raw_routes());
     let json = Router::new()
         .route("/v1/ignite/builds", post(create_build).get(list_builds))
         .route(
@@ -52,6 +57,9 @@ pub(super) fn routes(service: Arc<Service>, closing: CancellationToken) -> Route
         .route("/v1/ignite/builds/{build_id}/cancel", post(cancel_build))
         .route("/v1/ignite/builds/{build_id}/retry", post(retry_build))
         .route("/v1/ignite/builds/{build_id}/approve", post(approve_build))
+        .merge(notifications::routes())
+        .merge(plugins::routes())
+        .merge(policies::routes())
         .route_layer(gate(json_only));
     json.merge(raw).with_state(Http { service, closing })
 }
@@ -153,7 +161,7 @@ async fn get_build_secrets(State(http): State<Http>, call: Call) -> Response {
 async fn upload_build_context(State(http): State<Http>, call: Call) -> Response {
     call.unary(async |call| {
         let metadata = upload::metadata(call)?;
-        let archive = upload::archive(call);
+        let archive = upload::body(call);
         http.service
             .upload_build_context(call.caller()?, metadata, archive)
             .await

@@ -13,12 +13,17 @@ use serde_json::Value;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, QuotaViolation, StatusExt as _};
 
+use ignite_core::hook::Violation;
+
 use crate::error::Error;
 
 mod json;
 
 /// The domain of every `ErrorInfo`.
 pub const ERROR_DOMAIN: &str = "ignite.dodil.io";
+
+/// Of what plugins say of fields. Clients take 16 KiB of headers, and details travel in base64.
+const POLICY_VIOLATION_BYTES_MAX: usize = 4096;
 
 /// An error, ready to be sent.
 #[derive(Debug, Clone)]
@@ -57,9 +62,17 @@ fn decide(error: &Error, request_id: &str) -> Wire {
             wire
         }
         Error::AlreadyExists { reason, .. } => Wire::new(Code::AlreadyExists, reason, message),
+        Error::Aborted { reason, .. } => Wire::new(Code::Aborted, reason, message),
         Error::Unauthenticated { .. } => Wire::new(Code::Unauthenticated, "UNAUTHENTICATED", message),
         Error::PermissionDenied { scope } => {
             Wire::new(Code::PermissionDenied, "SCOPE_MISSING", message).with_metadata("scope", scope)
+        }
+        Error::Forbidden { reason, .. } => Wire::new(Code::PermissionDenied, reason, message),
+        Error::PolicyDenied { plugin, violations } => {
+            let mut wire =
+                Wire::new(Code::PermissionDenied, "POLICY_DENIED", message).with_metadata("plugin", plugin);
+            wire.details.set_bad_request(named_fields(violations));
+            wire
         }
         Error::ResourceExhausted {
             reason,
@@ -89,6 +102,21 @@ fn decide(error: &Error, request_id: &str) -> Wire {
             wire
         }
     }
+}
+
+/// Those that are about a field of the request; the message has the others. Errors travel in headers, where not everything
+/// fits.
+fn named_fields(violations: &[Violation]) -> Vec<FieldViolation> {
+    let mut bytes = 0_usize;
+    violations
+        .iter()
+        .filter(|violation| !violation.field.is_empty())
+        .take_while(|violation| {
+            bytes = bytes.saturating_add(violation.field.len() + violation.message.len());
+            bytes <= POLICY_VIOLATION_BYTES_MAX
+        })
+        .map(|violation| FieldViolation::new(&violation.field, &violation.message))
+        .collect()
 }
 
 /// The message of an error and of all its sources.

@@ -2,7 +2,7 @@
 //!
 //! Where a test needs certain answers it mounts handlers of its own behind the same authentication and listener.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::Router;
 use reqwest::{Method, RequestBuilder};
@@ -27,6 +27,7 @@ use crate::{
 
 mod grpc;
 mod http;
+mod notifications;
 mod serving;
 
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(500);
@@ -50,6 +51,9 @@ struct Server {
     stop: CancellationToken,
     task: JoinHandle<Drained>,
     client: reqwest::Client,
+    authenticator: Arc<Authenticator>,
+    tokens_file: PathBuf,
+    _tokens: TempDir,
     _data: Option<TempDir>,
 }
 
@@ -104,9 +108,25 @@ impl Server {
                 DRAIN_TIME_MAX,
             )),
             stop,
+            authenticator,
+            tokens_file: file,
+            _tokens: directory,
             client: reqwest::Client::new(),
             _data: None,
         }
+    }
+
+    /// Another token of the organization.
+    async fn token_with(&self, scopes: &[Scope]) -> String {
+        let token = NewToken {
+            org: "acme".parse().unwrap(),
+            subject: "other".into(),
+            scopes: scopes.iter().copied().collect(),
+            expires: None,
+        };
+        let token = tokens::create(&token, &self.tokens_file).unwrap();
+        self.authenticator.reload_if_changed();
+        token
     }
 
     /// With the token.

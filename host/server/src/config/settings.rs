@@ -103,6 +103,11 @@ pub const SETTINGS: &[Setting] = &[
     ),
     setting("queue_per_org_max", "1000", "Pending builds of one organization"),
     setting(
+        "hold_timeout",
+        "7d",
+        "How long a build that a policy holds waits to be approved, before it fails",
+    ),
+    setting(
         "attempts_max",
         "3",
         "Starts of a build that fails for reasons of ours",
@@ -134,11 +139,41 @@ pub const SETTINGS: &[Setting] = &[
         "24h",
         "How long an idempotency key is remembered after its first use",
     ),
+    setting(
+        "notification_ttl",
+        "30d",
+        "How long an announcement that was given up is kept, to be replayed",
+    ),
     setting("git_http_allowed", "false", "Allow git sources over plain http"),
     setting(
         "git_private_addresses_allowed",
         "false",
         "Allow git sources at loopback, private and link-local addresses",
+    ),
+    setting(
+        "plugin_component_bytes_max",
+        "64MiB",
+        "Size of one plugin's component",
+    ),
+    setting("plugin_calls_max", "64", "Calls of plugins at once"),
+    setting(
+        "plugin_compile_timeout",
+        "60s",
+        "How long compiling one plugin may take",
+    ),
+    setting(
+        "plugin_compile_memory_bytes_max",
+        "2GiB",
+        "Memory for compiling one plugin",
+    ),
+    setting(
+        "plugin_private_addresses_allowed",
+        "false",
+        "Let notify plugins, and imports from registries, reach loopback, private and link-local addresses",
+    ),
+    unset(
+        "policy_dir",
+        "Directory of policies, <organization>.toml; they win over those put by PutPolicy",
     ),
     setting(
         "shutdown_deadline",

@@ -88,6 +88,7 @@ fn every_setting_that_is_checked_is_told_when_all_are_wrong() {
         "registry_ca_file",
         "kaniko",
         "runtime",
+        "policy_dir",
     ];
     let wrong: BTreeMap<String, String> = SETTINGS
         .iter()
@@ -114,6 +115,8 @@ fn nothing_can_be_limited_to_nothing() {
         "builds_running_per_org_max",
         "queue_per_org_max",
         "attempts_max",
+        "plugin_calls_max",
+        "plugin_compile_timeout",
     ] {
         let zero = if name.contains("timeout") { "0s" } else { "0" };
         let errors = Config::load(Sources {

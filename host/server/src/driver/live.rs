@@ -14,6 +14,7 @@ use tokio::sync::{Mutex, Notify, broadcast, watch};
 use crate::{
     error::{Error, Result},
     logs::LogHub,
+    outbox::Outbox,
     store::{self, Store},
 };
 
@@ -93,6 +94,7 @@ impl Live {
     pub(super) async fn apply(
         &self,
         store: &Store,
+        outbox: &Outbox,
         event: Event,
         now_ms: i64,
         retry: &RetryPolicy,
@@ -109,12 +111,18 @@ impl Live {
             Applied::AlreadySo => {}
             Applied::Changed(_) => {
                 let next = Arc::new(next);
-                let row = if next.status.is_terminal() {
-                    store::Live::Retire
+                // Written with the end itself: neither is there without the other.
+                let (row, announcements) = if next.status.is_terminal() {
+                    (store::Live::Retire, outbox.announcements(&next, now_ms).await?)
                 } else {
-                    store::Live::Keep
+                    (store::Live::Keep, Vec::new())
                 };
-                store.update_build(Arc::clone(&next), row).await?;
+                store
+                    .update_build_and_announce(Arc::clone(&next), row, &announcements)
+                    .await?;
+                if !announcements.is_empty() {
+                    outbox.wake();
+                }
                 super::journal::note(&self.current.send_replace(Arc::clone(&next)), &next);
                 if let Some(history) = self.history.get() {
                     // No watcher any more is no error.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use ignite_core::{
-    build::Build,
+    build::{Build, Event},
     ids::{BuildId, RunId},
     reconcile::{self, Action},
 };
@@ -30,6 +30,7 @@ impl Driver {
                 tracing::error!(?action, error = %clock::chain(&error), "reconcile.action_failed");
             }
         }
+        self.expire_holds(builds.values()).await;
         Ok(())
     }
 
@@ -39,7 +40,7 @@ impl Driver {
         builds: &HashMap<BuildId, Arc<Build>>,
     ) -> Result<()> {
         match action {
-            Action::Enqueue(id) => {
+            Action::Enqueue(id) | Action::Await(id) => {
                 if let Some(build) = builds.get(&id) {
                     self.take_up(build).await?;
                 }
@@ -115,6 +116,25 @@ impl Driver {
         let live = self.show(current, head.map_or(0, |head| head.end_offset));
         self.enqueue(&live);
         Ok(Some(live))
+    }
+
+    /// Ends the builds that nobody has approved in time.
+    async fn expire_holds(&self, builds: impl Iterator<Item = &Arc<Build>>) {
+        let now_ms = clock::now_ms();
+        let timeout_ms = self.settings.hold_timeout_ms;
+        let expired = |build: &Build| {
+            let hold = build.hold.as_ref();
+            hold.is_some_and(|hold| hold.expires_at_ms(timeout_ms) <= now_ms)
+        };
+        for build in builds.filter(|build| expired(build)) {
+            // It may have been released, and even held anew, since it was read.
+            let live = self.live(build.id).filter(|live| expired(&live.current()));
+            if let Some(live) = live
+                && let Err(error) = self.apply(&live, Event::HoldExpired).await
+            {
+                tracing::warn!(build = %build.id, error = %clock::chain(&error), "build.hold_not_expired");
+            }
+        }
     }
 
     /// Removes what is left of a run, in a task of its own: a live one has to be killed first, and that takes a while.

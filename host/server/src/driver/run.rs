@@ -7,19 +7,19 @@ use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use ignite_core::{
-    build::{Event, Failure, FailureReason, Image, Outcome},
+    build::{Event, Failure, FailureReason, Image, Outcome, Word},
     ids::RunId,
     kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
-    redact::Redactor,
     run::{EndCause, RunEnd},
     spec::{BuildSpec, Source},
 };
 
-use super::{Driver, Live};
+use super::{Driver, Live, inspect, redaction};
 use crate::{
     clock,
     error::{Error, Result},
     executor::{ExecutorError, RawCursor, RunEvent, RunPlan, RunSource},
+    hooks::Gate,
     logs::Pipeline,
     sources::contexts::ContextFile,
     store::StoreError,
@@ -117,18 +117,30 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         Source::Archive(context) => driver.parts.contexts.open(&build.org, context).await?,
         Source::Git(_) => None,
     };
-    let plan = plan(driver, live, run, &spec, context.as_ref());
-    let end = if is_new && live.current().cancel_requested {
+    let gate = inspect::gate(driver, &build, &spec).await?;
+    let plan = plan(driver, live, run, &spec, context.as_ref(), gate.is_some());
+    let (end, word) = if is_new && live.current().cancel_requested {
         // The executor has not heard of it: there is nothing to stop.
-        ended(EndCause::Stopped)
+        (ended(EndCause::Stopped), Word::Allowed)
     } else {
         match ensure(driver, live, &plan).await {
-            Ok(()) => follow(driver, live, run, &mut pipeline, from).await?,
-            Err(error) => lost(&error),
+            Ok(()) => follow(driver, live, run, &spec, gate.as_deref(), &mut pipeline, from).await?,
+            Err(error) => (lost(&error), Word::Allowed),
         }
     };
     pipeline.finish(end.ended_at_ms).await.map_err(Error::internal)?;
-    let outcome = outcome(driver, live, &spec, &end, &pipeline).await;
+    // A run that was not to go on had no go-ahead: nothing was built, however it came to its end.
+    let not_built = inspect::note(&word).filter(|_| !live.current().cancel_requested);
+    let outcome = match inspect::outcome(word).filter(|_| not_built.is_some()) {
+        Some(outcome) => outcome,
+        None => outcome(driver, live, &spec, &end, &pipeline).await,
+    };
+    if let Some(text) = not_built {
+        pipeline
+            .last_note(&text, clock::now_ms())
+            .await
+            .map_err(Error::internal)?;
+    }
     if let Outcome::Infrastructure { failure } = &outcome {
         note(&mut pipeline, run, failure).await?;
     }
@@ -163,14 +175,14 @@ pub(super) async fn report_lost(driver: &Arc<Driver>, live: &Arc<Live>, run: Run
     Ok(())
 }
 
-async fn note_lost(driver: &Driver, live: &Live, run: RunId, failure: &Failure) -> Result<()> {
+async fn note_lost(driver: &Driver, live: &Arc<Live>, run: RunId, failure: &Failure) -> Result<()> {
     let (_, mut pipeline, _) = resume(driver, live, run).await?;
     note(&mut pipeline, run, failure).await
 }
 
 /// What it takes to go on with a run: the build's specification, its log where the store has it, and where to follow the
 /// executor from.
-async fn resume(driver: &Driver, live: &Live, run: RunId) -> Result<(BuildSpec, Pipeline, RawCursor)> {
+async fn resume(driver: &Driver, live: &Arc<Live>, run: RunId) -> Result<(BuildSpec, Pipeline, RawCursor)> {
     let build = live.current();
     let sealed = driver
         .parts
@@ -183,7 +195,7 @@ async fn resume(driver: &Driver, live: &Live, run: RunId) -> Result<(BuildSpec, 
         .vault
         .open_spec(&build.org, build.id, &sealed)
         .map_err(Error::internal)?;
-    let redactor = Redactor::new(spec.secret_values());
+    let redaction = redaction::redaction(driver, live, run, &spec).await?;
     let registry = &driver.settings.registry;
     let reader = LogReader::new(kaniko::image_refs(
         &registry.host,
@@ -191,16 +203,22 @@ async fn resume(driver: &Driver, live: &Live, run: RunId) -> Result<(BuildSpec, 
         spec.name(),
         spec.tags(),
     ));
-    let (pipeline, from) = Pipeline::resume(
+    let (mut pipeline, mut from) = Pipeline::resume(
         Arc::clone(&driver.parts.logs),
         Arc::clone(live.log()),
         run,
-        redactor,
+        redaction.redactor,
         reader,
         driver.settings.log_bytes_max,
     )
     .await
     .map_err(Error::internal)?;
+    if let Some(why) = redaction.withhold {
+        from = pipeline.withhold(why);
+    }
+    if let Some(gate) = redaction.scanner {
+        pipeline.scan_with(gate);
+    }
     Ok((spec, pipeline, from))
 }
 
@@ -244,6 +262,7 @@ fn plan(
     run: RunId,
     spec: &BuildSpec,
     context: Option<&ContextFile>,
+    gated: bool,
 ) -> RunPlan {
     let build = live.current();
     let registry = &driver.settings.registry;
@@ -273,17 +292,22 @@ fn plan(
         .args(),
         build_args: spec.build_args().clone(),
         timeout: spec.timeout(),
+        gated,
     }
 }
 
-/// Follows the run to its end, through broken streams and requests to stop.
+/// Follows the run to its end, through broken streams and requests to stop. With the end comes what `gate`, if there is one,
+/// said of what was fetched; unless that was to allow it, the run was stopped.
 async fn follow(
     driver: &Arc<Driver>,
     live: &Arc<Live>,
     run: RunId,
+    spec: &BuildSpec,
+    gate: Option<&dyn Gate>,
     pipeline: &mut Pipeline,
     mut from: RawCursor,
-) -> Result<RunEnd> {
+) -> Result<(RunEnd, Word)> {
+    let mut word = Word::Allowed;
     let executor = &driver.parts.executor;
     let mut failures = 0_u32;
     if live.current().cancel_requested {
@@ -302,7 +326,19 @@ async fn follow(
             };
             match event {
                 Some(Ok(RunEvent::Fetched(report))) => {
-                    driver.apply(live, Event::Fetched { run, report }).await?;
+                    let fetched = Event::Fetched {
+                        run,
+                        report: report.clone(),
+                    };
+                    driver.apply(live, fetched).await?;
+                    if let Some(gate) = gate {
+                        word = inspect::judge(driver, live, run, spec, gate, &report, pipeline).await?;
+                        let acted = match &word {
+                            Word::Allowed => executor.go_ahead(run).await,
+                            Word::Held { .. } | Word::Denied { .. } => executor.stop(run).await,
+                        };
+                        acted.map_err(Error::internal)?;
+                    }
                 }
                 Some(Ok(RunEvent::Output { bytes, end })) => {
                     failures = 0;
@@ -313,7 +349,7 @@ async fn follow(
                     from = end;
                     progress(driver, live, run, pipeline).await?;
                 }
-                Some(Ok(RunEvent::Ended(end))) => return Ok(end),
+                Some(Ok(RunEvent::Ended(end))) => return Ok((end, word)),
                 Some(Err(error)) => break error,
                 None => break ExecutorError::Other("the run's events ended before the run".to_owned()),
             }
@@ -325,7 +361,7 @@ async fn follow(
         };
         tracing::warn!(run = %run, error = %clock::chain(&failure), failures, "run.follow_failed");
         if failures > EXECUTOR_FAILURES_MAX {
-            return Ok(lost(&failure));
+            return Ok((lost(&failure), word));
         }
         tokio::time::sleep(TRY_AGAIN_AFTER).await;
     }
@@ -333,7 +369,7 @@ async fn follow(
 
 /// Records the steps when they changed.
 async fn progress(driver: &Arc<Driver>, live: &Arc<Live>, run: RunId, pipeline: &Pipeline) -> Result<()> {
-    let steps = pipeline.reader().steps();
+    let steps = pipeline.steps();
     if live.current().steps != steps {
         let (steps, log_bytes) = (steps.to_vec(), pipeline.end_offset());
         driver

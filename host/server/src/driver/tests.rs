@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use futures::{FutureExt as _, TryStreamExt as _};
 use ignite_core::{
+    hook::Hook,
     ids::{BuildId, RunId},
     reconcile::Action,
     run::EndCause,
@@ -17,12 +18,16 @@ use crate::{
     config::{Config, Sources},
     error::{Error, Result},
     executor::{ExecutorError, scripted::Scripted},
+    hooks::{Gates, scripted},
     principal::{Principal, Scope},
     service::Service,
 };
 
+mod announce;
 mod attempts;
 mod cancel;
+mod gated;
+mod redacted;
 mod restart;
 
 pub(crate) const DIGEST: &str = "sha256:0123456789012345678901234567890123456789012345678901234567890123";
@@ -32,6 +37,7 @@ pub(crate) struct Scene {
     directory: TempDir,
     flags: BTreeMap<String, String>,
     pub(crate) executor: Arc<Scripted>,
+    gates: Option<Arc<dyn Gates>>,
     app: Option<App>,
 }
 
@@ -39,6 +45,16 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) async fn start(settings: &[(&str, &str)]) -> Self {
+        Self::begin(settings, None).await
+    }
+
+    /// With plugins that say what the test wants.
+    pub(crate) async fn judged(settings: &[(&str, &str)], hooks: &[Hook]) -> (Self, scripted::Scripted) {
+        let gates = scripted::Scripted::new(hooks);
+        (Self::begin(settings, Some(Arc::new(gates.clone()))).await, gates)
+    }
+
+    async fn begin(settings: &[(&str, &str)], gates: Option<Arc<dyn Gates>>) -> Self {
         let _already_there = rustls::crypto::ring::default_provider().install_default();
         let directory = tempfile::tempdir().unwrap();
         let mut flags = BTreeMap::from([
@@ -57,6 +73,7 @@ impl Scene {
             directory,
             flags,
             executor: Arc::default(),
+            gates,
             app: None,
         };
         scene.open().await;
@@ -83,7 +100,10 @@ impl Scene {
             ..Sources::default()
         })
         .unwrap();
-        let app = App::open(&config, Arc::clone(&self.executor) as _).await.unwrap();
+        let executor = Arc::clone(&self.executor) as _;
+        let app = App::open_with(&config, executor, self.gates.clone())
+            .await
+            .unwrap();
         app.driver.start().await.unwrap();
         self.app = Some(app);
     }
@@ -94,6 +114,11 @@ impl Scene {
 
     pub(crate) fn service(&self) -> &Arc<Service> {
         &self.app().service
+    }
+
+    /// Has the policy of [`acme`] read, so that creating a build waits for nothing before the disk.
+    pub(crate) async fn know_policy(&self) {
+        self.service().policies.in_force(&acme().org).await.unwrap();
     }
 
     pub(crate) fn directory(&self) -> &std::path::Path {
@@ -270,6 +295,7 @@ pub(crate) fn reason(error: &Error) -> &'static str {
     match error {
         Error::FailedPrecondition { reason, .. }
         | Error::AlreadyExists { reason, .. }
+        | Error::Aborted { reason, .. }
         | Error::ResourceExhausted { reason, .. } => reason,
         other => panic!("{other:?} has no reason"),
     }

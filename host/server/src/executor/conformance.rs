@@ -130,6 +130,20 @@ async fn until_asleep(executor: &Arc<dyn Executor>, run: RunId) -> Result<RawCur
     patiently("the sleeper", asleep).await?
 }
 
+/// Follows until the fetch step is done.
+async fn until_fetched(executor: &Arc<dyn Executor>, run: RunId) -> Verdict {
+    let mut events = executor.follow(run, RawCursor(0));
+    let fetched = async {
+        while let Some(event) = events.next().await {
+            if let Ok(RunEvent::Fetched(_)) = event {
+                return Ok(());
+            }
+        }
+        Err(Broken("the run's fetch step did not report".to_owned()))
+    };
+    patiently("the fetch step's report", fetched).await?
+}
+
 async fn phase_of(executor: &Arc<dyn Executor>, run: RunId) -> Result<Option<RunPhase>, Broken> {
     let observed = works("observe", executor.observe().await)?;
     let found = observed.into_iter().find(|observed| observed.run == run);

@@ -242,6 +242,10 @@ impl Executor for LocalExecutor {
         follow::follow(Arc::clone(&self.runs), run, &from)
     }
 
+    async fn go_ahead(&self, run: RunId) -> Result<(), ExecutorError> {
+        self.blocking(move |runs| runs.go_ahead(run)).await
+    }
+
     async fn stop(&self, run: RunId) -> Result<(), ExecutorError> {
         self.blocking(move |runs| runs.stop(run)).await
     }

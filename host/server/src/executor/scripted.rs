@@ -34,6 +34,8 @@ struct State {
     log: Vec<u8>,
     fetched: Option<FetchReport>,
     end: Option<RunEnd>,
+    is_gated: bool,
+    may_build: bool,
     /// Goes up with each break: a follower of an earlier count fails.
     breaks: u64,
 }
@@ -73,6 +75,13 @@ impl Scripted {
     /// The run's fetch step is done.
     pub fn fetched(&self, run: RunId, report: FetchReport) {
         self.change(run, |state| state.fetched = Some(report));
+    }
+
+    /// Whether the run was told to wait for a go-ahead, and whether it was given; None if there is no such run.
+    pub fn gate(&self, run: RunId) -> Option<(bool, bool)> {
+        let runs = lock(&self.runs);
+        let state = runs.get(&run)?.borrow();
+        Some((state.is_gated, state.may_build))
     }
 
     /// The run ends, unless it has.
@@ -158,7 +167,10 @@ impl Executor for Scripted {
         }
         lock(&self.runs).entry(plan.run).or_insert_with(|| {
             lock(&self.starts).push(plan.run);
-            watch::Sender::new(State::default())
+            watch::Sender::new(State {
+                is_gated: plan.gated,
+                ..State::default()
+            })
         });
         Ok(())
     }
@@ -192,6 +204,11 @@ impl Executor for Scripted {
             Some((event, follower))
         })
         .boxed()
+    }
+
+    async fn go_ahead(&self, run: RunId) -> Result<(), ExecutorError> {
+        self.change(run, |state| state.may_build = true);
+        Ok(())
     }
 
     async fn stop(&self, run: RunId) -> Result<(), ExecutorError> {

@@ -3,11 +3,12 @@
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 use bytes::Bytes;
-use ignite_core::{ids::RunId, kaniko::LogReader, redact::Redactor};
+use ignite_core::{build::Step, ids::RunId, kaniko::LogReader, redact::Redactor};
 
-use super::hub::LogHub;
+use super::{hub::LogHub, scan::Scanner};
 use crate::{
     executor::RawCursor,
+    hooks::Gate,
     store::logs::{FRAME_BYTES_MAX, Frame, LogError, LogHead, LogStore},
 };
 
@@ -34,6 +35,11 @@ pub struct Pipeline {
     /// Whether the log so far ends with a whole line, or is empty.
     ends_line: bool,
     kept: Kept,
+    /// Why nothing of the log is shown.
+    withheld: Option<String>,
+    scanner: Option<Scanner>,
+    /// A part of the log was withheld that the steps may be from.
+    steps_hidden: bool,
 }
 
 /// The frames that the size limit may still take away: those behind the first half of it.
@@ -113,19 +119,83 @@ impl Pipeline {
                 raw_end,
                 ends_line,
                 kept,
+                withheld: None,
+                scanner: None,
+                steps_hidden: false,
             },
             from,
         ))
     }
 
+    /// Stores one line in place of the log, and shows neither steps nor messages that may be from it. The builder's words
+    /// are read all the same, to tell how it ended: so the log is followed from its start after each restart, and the value is
+    /// from where.
+    pub fn withhold(&mut self, why: String) -> RawCursor {
+        self.withheld = Some(why);
+        RawCursor(0)
+    }
+
+    /// Has every line shown to plugins before it is stored.
+    pub fn scan_with(&mut self, gate: Arc<dyn Gate>) {
+        self.scanner = Some(Scanner::new(gate, self.head.raw_cursor));
+    }
+
     /// Takes raw log bytes that end at `end` in the executor's log; they are redacted, on disk and announced when this returns.
     pub async fn push(&mut self, raw: &[u8], end: RawCursor, now_ms: i64) -> Result<(), PipelineError> {
+        if self.scanner.is_some() && self.withheld.is_none() {
+            return self.push_scanned(raw, end, now_ms).await;
+        }
         let mut redacted = Vec::with_capacity(raw.len());
         self.redactor.push(raw, &mut redacted);
         self.raw_end = end.0;
+        if self.withheld.is_some() {
+            self.reader.push(&redacted, now_ms);
+            return self.say_withheld(now_ms).await;
+        }
         // The cursor stands where the redactor holds nothing back: from there a fresh one says the same.
         self.head.raw_cursor = end.0.saturating_sub(self.redactor.held_bytes());
         self.append(redacted, now_ms).await
+    }
+
+    /// A position between two lines is told by cutting what comes at its line ends.
+    async fn push_scanned(&mut self, raw: &[u8], end: RawCursor, now_ms: i64) -> Result<(), PipelineError> {
+        let mut at = end.0.saturating_sub(raw.len() as u64);
+        for line in raw.split_inclusive(|byte| *byte == b'\n') {
+            let mut redacted = Vec::with_capacity(line.len());
+            self.redactor.push(line, &mut redacted);
+            at = at.saturating_add(line.len() as u64);
+            if let Some(scanner) = &mut self.scanner {
+                scanner.push(&redacted, at.saturating_sub(self.redactor.held_bytes()));
+            }
+        }
+        self.raw_end = end.0;
+        self.append_scanned(now_ms).await
+    }
+
+    async fn append_scanned(&mut self, now_ms: i64) -> Result<(), PipelineError> {
+        let Some(scanner) = &mut self.scanner else {
+            return Ok(());
+        };
+        let scanned = scanner.scan().await;
+        self.head.raw_cursor = scanner.raw_cursor();
+        let mut text = Vec::new();
+        for piece in scanned {
+            // How the builder ended is read from its own words, whatever is shown of them.
+            self.reader
+                .push(piece.withheld.as_deref().unwrap_or(&piece.text), now_ms);
+            self.steps_hidden |= piece.withheld.is_some();
+            text.extend(piece.text);
+        }
+        self.store_text(text, now_ms).await
+    }
+
+    async fn say_withheld(&mut self, now_ms: i64) -> Result<(), PipelineError> {
+        let Some(why) = &self.withheld else { return Ok(()) };
+        if self.head.end_offset > self.head.run_start_offset {
+            return Ok(());
+        }
+        let line = format!("[ignite] the log is withheld: {why}\n");
+        self.store_text(line.into_bytes(), now_ms).await
     }
 
     /// A line of our own behind the run's log, on a line of its own. Written once, however often the end is come to.
@@ -135,7 +205,7 @@ impl Pipeline {
         }
         self.head.closed = true;
         let start = if self.ends_line { "" } else { "\n" };
-        let line = format!("{start}[ignite] {}\n", self.redactor.redact_text(text));
+        let line = format!("{start}[ignite] {}\n", self.redact_text(text));
         self.append(line.into_bytes(), now_ms).await
     }
 
@@ -143,8 +213,16 @@ impl Pipeline {
     pub async fn finish(&mut self, now_ms: i64) -> Result<(), PipelineError> {
         let mut redacted = Vec::new();
         self.redactor.finish(&mut redacted);
-        self.head.raw_cursor = self.raw_end;
-        self.append(redacted, now_ms).await?;
+        if self.withheld.is_some() {
+            self.reader.push(&redacted, now_ms);
+        } else if let Some(scanner) = &mut self.scanner {
+            scanner.push(&redacted, self.raw_end);
+            scanner.end_line(self.raw_end);
+            self.append_scanned(now_ms).await?;
+        } else {
+            self.head.raw_cursor = self.raw_end;
+            self.append(redacted, now_ms).await?;
+        }
         self.reader.finish(now_ms);
         Ok(())
     }
@@ -154,20 +232,36 @@ impl Pipeline {
         &self.reader
     }
 
+    /// The builder's steps so far, as they may be shown.
+    pub fn steps(&self) -> &[Step] {
+        match self.withheld.is_some() || self.steps_hidden {
+            true => &[],
+            false => self.reader.steps(),
+        }
+    }
+
     pub fn end_offset(&self) -> u64 {
         self.head.end_offset
     }
 
     /// For text of the run that does not come by the log.
     pub fn redact_text(&self, text: &str) -> String {
-        self.redactor.redact_text(text)
+        match &self.withheld {
+            Some(why) => format!("withheld: {why}"),
+            None if self.steps_hidden => "withheld, as parts of the log are".to_owned(),
+            None => self.redactor.redact_text(text),
+        }
     }
 
     async fn append(&mut self, redacted: Vec<u8>, now_ms: i64) -> Result<(), PipelineError> {
+        self.reader.push(&redacted, now_ms);
+        self.store_text(redacted, now_ms).await
+    }
+
+    async fn store_text(&mut self, redacted: Vec<u8>, now_ms: i64) -> Result<(), PipelineError> {
         if redacted.is_empty() {
             return Ok(());
         }
-        self.reader.push(&redacted, now_ms);
         self.ends_line = redacted.ends_with(b"\n");
         let mut frames = Vec::with_capacity(redacted.len() / FRAME_BYTES_MAX + 1);
         let mut rest = Bytes::from(redacted);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt as _, stream};
 use ignite_core::{
     build::{Build, FailureReason, Status},
+    hook::HookReport,
     request::{Submission, SubmittedSource},
 };
 use ignite_proto::v1;
@@ -145,14 +146,35 @@ pub(super) fn build(build: &Build, driver: &Driver) -> v1::Build {
                 completed_at_ms: step.completed_at_ms.unwrap_or(0),
             })
             .collect(),
-        hook_reports: Vec::new(),
+        hook_reports: build.hook_reports.iter().map(hook_report).collect(),
         attempts: build.attempts(),
         platform: build.platform.clone().unwrap_or_default(),
         tags: build.tags.clone(),
         log_bytes: live.map_or(build.log_bytes, |live| live.log().end_offset()),
         queue_position: queue_position.unwrap_or(0),
-        hold_reason: String::new(),
-        approved_by: String::new(),
+        hold_reason: build
+            .hold
+            .as_ref()
+            .map(|hold| hold.reasons.join("; "))
+            .unwrap_or_default(),
+        approved_by: build
+            .approved_by
+            .as_ref()
+            .map(|approval| approval.subject.clone())
+            .unwrap_or_default(),
+    }
+}
+
+pub(super) fn hook_report(report: &HookReport) -> v1::HookReport {
+    v1::HookReport {
+        plugin: report.plugin.clone(),
+        digest: report.digest.to_string(),
+        hook: report.hook.to_string(),
+        verdict: report.verdict.as_str().to_owned(),
+        changes: report.changes.clone(),
+        micros: i64::try_from(report.micros).unwrap_or(i64::MAX),
+        mode: if report.monitored { "monitor" } else { "enforce" }.to_owned(),
+        messages: report.messages.clone(),
     }
 }
 

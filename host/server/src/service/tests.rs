@@ -16,5 +16,7 @@ use crate::{
 };
 
 mod expiry;
+mod judged;
 mod logs;
+mod notifications;
 mod requests;

@@ -10,6 +10,7 @@
 mod error;
 mod name;
 mod pax;
+mod pick;
 mod rules;
 mod sink;
 mod stream;
@@ -28,6 +29,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     error::{ArchiveError, Fault},
     name::{EntryName, ShownName},
+    pick::read_file,
 };
 use self::{
     rules::Rules,

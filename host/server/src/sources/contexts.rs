@@ -6,7 +6,7 @@
 //! context's row, and a row never stands without bytes. So an upload holds on to its bytes until its row is written
 //! ([`StoredContext`]), and whoever removes bytes decides so while no upload does ([`Removal`]).
 
-mod staging;
+pub(crate) mod staging;
 
 #[cfg(test)]
 mod tests;

@@ -57,6 +57,14 @@ pub struct Failed {
     pub message: String,
 }
 
+/// The text of the Dockerfile in an unpacked context; none if it is not there, or no text of an allowed size.
+pub(crate) fn dockerfile_of(workspace: &Path, dockerfile: &str) -> io::Result<Option<String>> {
+    match dockerfile::read(workspace, Path::new(dockerfile))? {
+        Dockerfile::Found(text) => Ok(text),
+        Dockerfile::Missing(_) => Ok(None),
+    }
+}
+
 /// Runs the step in the current process, which should have nothing else to do: the umask is set.
 pub fn run(run_dir: &Path) -> ExitCode {
     // Git writes files by it, and a build must not depend on how the daemon was started.

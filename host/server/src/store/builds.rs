@@ -15,10 +15,11 @@ use super::{
     batch::Batch,
     committer::CommitError,
     database::Database,
+    outbox::{OutboxEntry, put_notification},
     owned_by,
     schema::{
         BUILDS, BUILDS_BY_STATUS, Blob, BuildKey, IDEMPOTENCY, IdempotencyKey, IdempotencyRow, LIVE, LiveRow,
-        SPECS, STATUSES, StatusKey,
+        REDACTIONS, SPECS, STATUSES, StatusKey,
     },
     table::KeyRange,
 };
@@ -154,6 +155,16 @@ impl Store {
 
     /// Stores a changed build. Stale unless its generation is above that of the stored record.
     pub async fn update_build(&self, build: Arc<Build>, live: Live) -> Result<(), StoreError> {
+        self.update_build_and_announce(build, live, &[]).await
+    }
+
+    /// As [`Self::update_build`], and writes these announcements of it.
+    pub async fn update_build_and_announce(
+        &self,
+        build: Arc<Build>,
+        live: Live,
+        announcements: &[OutboxEntry],
+    ) -> Result<(), StoreError> {
         let key = BuildKey::of(&build);
         let generation = build.generation;
         let mut batch = Batch::new();
@@ -171,7 +182,13 @@ impl Store {
             Live::Keep => {}
             Live::Retire => {
                 batch.delete(&LIVE, &build.id);
+                if build.policy_revision.is_some() {
+                    batch.delete(&REDACTIONS, &build.id);
+                }
             }
+        }
+        for (key, row) in announcements {
+            put_notification(&mut batch, key, row)?;
         }
         self.cache_when_committed(&mut batch, &build, || ());
         match self.committer.commit(batch).await {
@@ -239,6 +256,19 @@ impl Store {
             .await
     }
 
+    /// What is kept of a build's redaction: see [`Self::put_redaction`].
+    pub async fn redaction(&self, id: BuildId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(move |db| Ok(db.get(&REDACTIONS, &id)?.map(|blob| blob.0)))
+            .await
+    }
+
+    /// Keeps it until the build has ended.
+    pub async fn put_redaction(&self, id: BuildId, sealed: Vec<u8>) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        batch.put(&REDACTIONS, &id, &Blob(sealed))?;
+        Ok(self.committer.commit(batch).await?)
+    }
+
     /// What [`Self::create_build`] would answer for the key alone. None if it was never used.
     pub async fn replayed(&self, org: &OrgId, given: &Idempotency) -> Result<Option<Created>, StoreError> {
         let key = IdempotencyKey {
@@ -272,7 +302,7 @@ impl Store {
     }
 
     /// A caller that goes away must not leave an old record in the cache, so the writing thread puts the new one there.
-    fn cache_when_committed(
+    pub(super) fn cache_when_committed(
         &self,
         batch: &mut Batch,
         build: &Arc<Build>,

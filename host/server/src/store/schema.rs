@@ -6,12 +6,16 @@
 use ignite_core::{
     build::{Build, Status},
     ids::{BuildId, ContextId, OrgId},
+    notification::NotificationId,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{
     codec::{self, CodecError, FORMAT_1, Key, Value, record_values},
     contexts::ContextRow,
+    outbox::OutboxRow,
+    plugins::PluginRow,
+    policies::{InForceRow, RevisionRow},
     table::{KeyRange, Table, TableInfo},
 };
 
@@ -23,8 +27,20 @@ pub const BUILDS_BY_STATUS: Table<StatusKey, ()> = Table::small("builds_by_statu
 pub const LIVE: Table<BuildId, LiveRow> = Table::small("live");
 /// Sealed specs.
 pub const SPECS: Table<BuildId, Blob> = Table::large("specs");
+/// Sealed: what plugins want taken out of the logs of builds that have not ended.
+pub const REDACTIONS: Table<BuildId, Blob> = Table::large("redactions");
 pub const IDEMPOTENCY: Table<IdempotencyKey, IdempotencyRow> = Table::small("idempotency");
 pub const CONTEXTS: Table<ContextKey, ContextRow> = Table::small("contexts");
+/// Every stored version of every plugin; the components' bytes are elsewhere.
+pub const PLUGINS: Table<PluginKey, PluginRow> = Table::large("plugins");
+/// Which revision of an organization's policy judges new builds.
+pub const POLICIES: Table<OrgId, InForceRow> = Table::small("policies");
+/// Every policy that ever was in force.
+pub const POLICY_REVISIONS: Table<RevisionKey, RevisionRow> = Table::large("policy_revisions");
+/// Announcements that are not made yet.
+pub const OUTBOX: Table<OutboxKey, OutboxRow> = Table::large("outbox");
+/// Those of them that are pending, in the order in which they are due.
+pub const OUTBOX_DUE: Table<OutboxDueKey, ()> = Table::small("outbox_due");
 /// Values of the store itself.
 pub const META: Table<MetaKey, Blob> = Table::small("meta");
 
@@ -33,8 +49,14 @@ pub const STATE_TABLES: &[TableInfo] = &[
     BUILDS_BY_STATUS.info,
     LIVE.info,
     SPECS.info,
+    REDACTIONS.info,
     IDEMPOTENCY.info,
     CONTEXTS.info,
+    PLUGINS.info,
+    POLICIES.info,
+    POLICY_REVISIONS.info,
+    OUTBOX.info,
+    OUTBOX_DUE.info,
     META.info,
 ];
 
@@ -63,6 +85,33 @@ pub struct ContextKey {
     pub id: ContextId,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginKey {
+    pub org: OrgId,
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RevisionKey {
+    pub org: OrgId,
+    /// From 1.
+    pub revision: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OutboxKey {
+    pub org: OrgId,
+    pub id: NotificationId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutboxDueKey {
+    pub org: OrgId,
+    pub at_ms: i64,
+    pub id: NotificationId,
+}
+
 /// Name of a value in [`META`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MetaKey(pub String);
@@ -84,7 +133,16 @@ pub struct IdempotencyRow {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Blob(pub Vec<u8>);
 
-record_values!(Build, LiveRow, IdempotencyRow, ContextRow);
+record_values!(
+    Build,
+    LiveRow,
+    IdempotencyRow,
+    ContextRow,
+    PluginRow,
+    InForceRow,
+    RevisionRow,
+    OutboxRow,
+);
 
 // === impl BuildKey ===
 
@@ -203,7 +261,162 @@ impl Key for ContextKey {
     }
 }
 
-// === impl BuildId, MetaKey ===
+// === impl PluginKey ===
+
+impl PluginKey {
+    pub fn range(org: &OrgId) -> KeyRange<Self> {
+        KeyRange::of_prefix(org_prefix(org))
+    }
+
+    /// Every version of a plugin.
+    pub fn versions(org: &OrgId, name: &str) -> KeyRange<Self> {
+        KeyRange::of_prefix(Self::prefix(org, name))
+    }
+
+    fn prefix(org: &OrgId, name: &str) -> Vec<u8> {
+        let mut prefix = org_prefix(org);
+        prefix.extend_from_slice(name.as_bytes());
+        prefix.push(0);
+        prefix
+    }
+}
+
+impl Key for PluginKey {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = Self::prefix(&self.org, &self.name);
+        bytes.extend_from_slice(self.version.as_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, rest) = split_org(bytes)?;
+        let (name, version) = std::str::from_utf8(rest).ok()?.split_once('\0')?;
+        Some(Self {
+            org,
+            name: name.to_owned(),
+            version: version.to_owned(),
+        })
+    }
+}
+
+// === impl RevisionKey ===
+
+impl RevisionKey {
+    pub fn range(org: &OrgId) -> KeyRange<Self> {
+        KeyRange::of_prefix(org_prefix(org))
+    }
+}
+
+impl Key for RevisionKey {
+    fn encode(&self) -> Vec<u8> {
+        [org_prefix(&self.org).as_slice(), &self.revision.to_be_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, revision) = split_org(bytes)?;
+        let revision = u64::from_be_bytes(revision.try_into().ok()?);
+        Some(Self { org, revision })
+    }
+}
+
+// === impl OutboxKey ===
+
+impl OutboxKey {
+    pub fn range(org: &OrgId) -> KeyRange<Self> {
+        KeyRange::of_prefix(org_prefix(org))
+    }
+}
+
+impl Key for OutboxKey {
+    fn encode(&self) -> Vec<u8> {
+        [org_prefix(&self.org).as_slice(), &notification_bytes(self.id)].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, id) = split_org(bytes)?;
+        let id = read_notification(id)?;
+        Some(Self { org, id })
+    }
+}
+
+// === impl OutboxDueKey ===
+
+impl OutboxDueKey {
+    /// Of a row that is pending.
+    pub fn of(key: &OutboxKey, row: &OutboxRow) -> Self {
+        Self {
+            org: key.org.clone(),
+            // A negative one would come last.
+            at_ms: row.next_at_ms.max(0),
+            id: key.id,
+        }
+    }
+
+    pub fn row(self) -> OutboxKey {
+        OutboxKey {
+            org: self.org,
+            id: self.id,
+        }
+    }
+
+    pub fn range(org: &OrgId) -> KeyRange<Self> {
+        KeyRange::of_prefix(org_prefix(org))
+    }
+
+    /// All organizations behind this one.
+    pub fn after(org: &OrgId) -> KeyRange<Self> {
+        let mut start = org.as_str().as_bytes().to_vec();
+        start.push(1);
+        KeyRange::from_bytes(start)
+    }
+}
+
+impl Key for OutboxDueKey {
+    fn encode(&self) -> Vec<u8> {
+        [
+            org_prefix(&self.org).as_slice(),
+            &self.at_ms.to_be_bytes(),
+            &notification_bytes(self.id),
+        ]
+        .concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, rest) = split_org(bytes)?;
+        let (at_ms, id) = rest.split_first_chunk()?;
+        let at_ms = i64::from_be_bytes(*at_ms);
+        let id = read_notification(id)?;
+        Some(Self { org, at_ms, id })
+    }
+}
+
+fn notification_bytes(id: NotificationId) -> [u8; 18] {
+    let mut bytes = [0; 18];
+    let (build, entry) = bytes.split_at_mut(16);
+    build.copy_from_slice(&id.build.to_bytes());
+    entry.copy_from_slice(&id.entry.to_be_bytes());
+    bytes
+}
+
+fn read_notification(bytes: &[u8]) -> Option<NotificationId> {
+    let (build, entry) = bytes.split_first_chunk()?;
+    Some(NotificationId {
+        build: BuildId::from_bytes(*build),
+        entry: u16::from_be_bytes(entry.try_into().ok()?),
+    })
+}
+
+// === impl OrgId, BuildId, MetaKey ===
+
+impl Key for OrgId {
+    fn encode(&self) -> Vec<u8> {
+        self.as_str().as_bytes().to_vec()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        std::str::from_utf8(bytes).ok()?.parse().ok()
+    }
+}
 
 impl Key for BuildId {
     fn encode(&self) -> Vec<u8> {
@@ -289,5 +502,27 @@ mod tests {
             key: "a\0b".to_owned(),
         };
         assert_eq!(IdempotencyKey::decode(&idempotency.encode()), Some(idempotency));
+    }
+
+    #[test]
+    fn a_plugins_versions_are_one_range_and_revisions_sort_by_number() {
+        use std::ops::RangeBounds;
+        let org: OrgId = "acme".parse().unwrap();
+        let key = |name: &str, version: &str| PluginKey {
+            org: org.clone(),
+            name: name.to_owned(),
+            version: version.to_owned(),
+        };
+        let mine = key("tags", "1.0.0");
+        assert_eq!(PluginKey::decode(&mine.encode()), Some(mine.clone()));
+        let bounds = PluginKey::versions(&org, "tags").bounds().unwrap();
+        assert!(bounds.contains(&mine.encode()));
+        assert!(!bounds.contains(&key("tags-2", "1.0.0").encode()));
+        let revision = |revision| RevisionKey {
+            org: org.clone(),
+            revision,
+        };
+        assert_eq!(RevisionKey::decode(&revision(7).encode()), Some(revision(7)));
+        assert!(revision(255).encode() < revision(256).encode());
     }
 }

@@ -78,6 +78,15 @@ impl<K: Key> KeyRange<K> {
         }
     }
 
+    /// All keys that begin here or behind.
+    pub(super) fn from_bytes(start: Vec<u8>) -> Self {
+        Self {
+            start,
+            end: None,
+            keys: PhantomData,
+        }
+    }
+
     pub fn starting_at(mut self, key: &K) -> Self {
         self.start = key.encode().max(self.start);
         self

@@ -134,6 +134,7 @@ impl Local {
             kaniko_args: args.to_vec(),
             build_args: Default::default(),
             timeout: Duration::from_secs(100),
+            gated: false,
         }
     }
 

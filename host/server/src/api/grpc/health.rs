@@ -1,14 +1,17 @@
 //! Health and reflection: what may be asked without a token.
 
 use axum::Router;
-use ignite_proto::v1::build_service_server::SERVICE_NAME;
+use ignite_proto::v1::{
+    build_service_server, notification_service_server, plugin_service_server, policy_service_server,
+};
 use tokio_util::sync::CancellationToken;
-use tonic::server::NamedService;
 use tonic_health::{
     ServingStatus,
     server::{HealthReporter, HealthService},
 };
 use tonic_reflection::server::Builder;
+
+use super::route;
 
 pub(in crate::api) fn open_routes(closing: &CancellationToken) -> Router {
     let reporter = HealthReporter::new();
@@ -20,7 +23,13 @@ pub(in crate::api) fn open_routes(closing: &CancellationToken) -> Router {
 
 /// Serving, until the gateway closes. Forgetting the services then ends the streams of those who watch them.
 async fn report(mut reporter: HealthReporter, closing: CancellationToken) {
-    const SERVICES: [&str; 2] = ["", SERVICE_NAME];
+    const SERVICES: [&str; 5] = [
+        "",
+        build_service_server::SERVICE_NAME,
+        notification_service_server::SERVICE_NAME,
+        plugin_service_server::SERVICE_NAME,
+        policy_service_server::SERVICE_NAME,
+    ];
     for service in SERVICES {
         reporter.set_service_status(service, ServingStatus::Serving).await;
     }
@@ -53,18 +62,4 @@ fn with_reflection(router: Router) -> Router {
             router
         }
     }
-}
-
-fn route<S>(router: Router, service: S) -> Router
-where
-    S: tower::Service<axum::extract::Request, Error = std::convert::Infallible>
-        + NamedService
-        + Clone
-        + Send
-        + Sync
-        + 'static,
-    S::Response: axum::response::IntoResponse,
-    S::Future: Send + 'static,
-{
-    router.route_service(&format!("/{}/{{method}}", S::NAME), service)
 }

@@ -1,22 +1,59 @@
-//! The upload's client stream: its metadata, first and once, then the archive.
+//! An upload's client stream: its metadata, first and once, then the bytes.
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 use ignite_proto::v1::{
-    UploadBuildContextMetadata, UploadBuildContextRequest, upload_build_context_request::Payload,
+    UploadBuildContextMetadata, UploadBuildContextRequest, UploadPluginMetadata, UploadPluginRequest,
+    upload_build_context_request, upload_plugin_request,
 };
 use tonic::{Code, Status};
 
 use super::guard;
 use crate::error::{Error, Result};
 
-type Received = std::result::Result<UploadBuildContextRequest, Status>;
+/// What a message of an upload carries.
+pub(super) enum Part<M> {
+    Metadata(M),
+    Chunk(Bytes),
+}
+
+/// A message of an upload.
+pub(super) trait Upload: Send + 'static {
+    type Metadata: Send;
+
+    /// None if the message carries nothing.
+    fn part(self) -> Option<Part<Self::Metadata>>;
+}
+
+impl Upload for UploadBuildContextRequest {
+    type Metadata = UploadBuildContextMetadata;
+
+    fn part(self) -> Option<Part<Self::Metadata>> {
+        use upload_build_context_request::Payload;
+        Some(match self.payload? {
+            Payload::Metadata(metadata) => Part::Metadata(metadata),
+            Payload::Chunk(bytes) => Part::Chunk(bytes),
+        })
+    }
+}
+
+impl Upload for UploadPluginRequest {
+    type Metadata = UploadPluginMetadata;
+
+    fn part(self) -> Option<Part<Self::Metadata>> {
+        use upload_plugin_request::Payload;
+        Some(match self.payload? {
+            Payload::Metadata(metadata) => Part::Metadata(metadata),
+            Payload::Chunk(bytes) => Part::Chunk(bytes),
+        })
+    }
+}
 
 /// # Errors
 /// `InvalidArgument` here if the metadata is not first, and in the stream if it comes again.
-pub(super) async fn split(
-    messages: impl Stream<Item = Received> + Send + 'static,
-) -> Result<(UploadBuildContextMetadata, BoxStream<'static, Result<Bytes>>)> {
+pub(super) async fn split<U: Upload>(
+    messages: impl Stream<Item = std::result::Result<U, Status>> + Send + 'static,
+) -> Result<(U::Metadata, BoxStream<'static, Result<Bytes>>)> {
     let mut messages = messages.boxed();
     let metadata = match messages
         .next()
@@ -25,9 +62,9 @@ pub(super) async fn split(
         .map_err(|status| broken(&status))?
     {
         None => return Err(Error::invalid("metadata", "is required, in the first message")),
-        Some(message) => match message.payload {
-            Some(Payload::Metadata(metadata)) => metadata,
-            Some(Payload::Chunk(_)) => {
+        Some(message) => match message.part() {
+            Some(Part::Metadata(metadata)) => metadata,
+            Some(Part::Chunk(_)) => {
                 return Err(Error::invalid("metadata", "must come before the first chunk"));
             }
             None => return Err(Error::invalid("payload", "must be the metadata or a chunk")),
@@ -39,10 +76,10 @@ pub(super) async fn split(
     Ok((metadata, guard::until_idle(chunks, "chunk")))
 }
 
-fn chunk(message: UploadBuildContextRequest) -> Result<Bytes> {
-    match message.payload {
-        Some(Payload::Chunk(bytes)) => Ok(bytes),
-        Some(Payload::Metadata(_)) => Err(Error::invalid("metadata", "must come once, before the chunks")),
+fn chunk<U: Upload>(message: U) -> Result<Bytes> {
+    match message.part() {
+        Some(Part::Chunk(bytes)) => Ok(bytes),
+        Some(Part::Metadata(_)) => Err(Error::invalid("metadata", "must come once, before the chunks")),
         None => Err(Error::invalid("payload", "must be a chunk")),
     }
 }
@@ -64,7 +101,9 @@ fn broken(status: &Status) -> Error {
 mod tests {
     use futures::stream;
 
-    use super::*;
+    use super::{upload_build_context_request::Payload, *};
+
+    type Received = std::result::Result<UploadBuildContextRequest, Status>;
 
     fn metadata(name: &str) -> Received {
         let metadata = UploadBuildContextMetadata {

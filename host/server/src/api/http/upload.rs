@@ -1,4 +1,4 @@
-//! The raw upload: the archive is the body, its metadata the query and the headers.
+//! The raw uploads: the bytes are the body, their metadata the path, the query and the headers.
 
 use axum::http::header;
 use bytes::Bytes;
@@ -30,7 +30,8 @@ pub(super) fn metadata(call: &Call) -> Result<UploadBuildContextMetadata> {
     Ok(metadata)
 }
 
-pub(super) fn archive(call: &mut Call) -> BoxStream<'static, Result<Bytes>> {
+/// The body as it arrives.
+pub(super) fn body(call: &mut Call) -> BoxStream<'static, Result<Bytes>> {
     let bytes = std::mem::take(&mut call.body)
         .into_data_stream()
         .map(|chunk| chunk.map_err(|_| Error::invalid("body", "ended before all of it was sent")));

@@ -2,7 +2,7 @@ use serde_json::json;
 use tonic_types::StatusExt as _;
 
 use super::*;
-use ignite_core::request::FieldViolation as Violation;
+use ignite_core::{hook, request::FieldViolation as Violation};
 
 fn every_error() -> Vec<Error> {
     vec![
@@ -28,11 +28,32 @@ fn every_error() -> Vec<Error> {
             reason: "IDEMPOTENCY_KEY_REUSED",
             message: "the key was used for another request".into(),
         },
+        Error::Aborted {
+            reason: "POLICY_CHANGED",
+            message: "another policy is in force by now".into(),
+        },
         Error::Unauthenticated {
             message: "a token is needed".into(),
         },
         Error::PermissionDenied {
             scope: "builds:write",
+        },
+        Error::Forbidden {
+            reason: "SELF_APPROVAL",
+            message: "a build must be approved by somebody else".into(),
+        },
+        Error::PolicyDenied {
+            plugin: "tag-rules".into(),
+            violations: vec![
+                hook::Violation {
+                    field: "tags[0]".into(),
+                    message: "must be a semantic version".into(),
+                },
+                hook::Violation {
+                    field: String::new(),
+                    message: "no builds on Sundays".into(),
+                },
+            ],
         },
         Error::ResourceExhausted {
             reason: "QUEUE_FULL",
@@ -85,6 +106,25 @@ fn both_encodings_say_the_same() {
             info.reason
         );
     }
+}
+
+#[test]
+fn a_policys_refusal_fits_headers_however_much_plugins_say() {
+    let violations = (0..64)
+        .map(|n| hook::Violation {
+            field: format!("tags[{n}]"),
+            message: "é".repeat(512),
+        })
+        .collect();
+    let refusal = Error::PolicyDenied {
+        plugin: "tag-rules".into(),
+        violations,
+    };
+    let status = decide(&refusal, "req_1").into_grpc();
+    assert!(status.details().len() + status.message().len() < 8 << 10);
+    let details = status.get_error_details();
+    assert!(!details.bad_request().unwrap().field_violations.is_empty());
+    assert_eq!(details.error_info().unwrap().metadata["plugin"], "tag-rules");
 }
 
 #[test]

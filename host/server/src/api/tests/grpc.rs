@@ -62,8 +62,8 @@ async fn calls_want_a_token() {
     );
     assert!(status.metadata().contains_key("x-request-id"));
 
-    let request = server.authorized(v1::ApproveBuildRequest::default());
-    let status = builds.approve_build(request).await.unwrap_err();
+    let request = server.authorized(v1::SaveBuildSecretsRequest::default());
+    let status = builds.save_build_secrets(request).await.unwrap_err();
     assert_eq!(
         (status.code(), details(&status).0.as_str()),
         (Code::Unimplemented, "UNIMPLEMENTED")
@@ -154,10 +154,39 @@ async fn an_upload_without_metadata_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn a_component_comes_in_chunks_behind_its_metadata() {
+    use v1::{plugin_service_client::PluginServiceClient, upload_plugin_request::Payload};
+    let server = Server::start().await;
+    let mut plugins = PluginServiceClient::new(server.channel().await);
+    let message = |payload| v1::UploadPluginRequest {
+        payload: Some(payload),
+    };
+    let metadata = message(Payload::Metadata(v1::UploadPluginMetadata {
+        name: "tags".to_owned(),
+        version: "1.0.0".to_owned(),
+    }));
+    let chunk = message(Payload::Chunk(Bytes::from_static(b"no component")));
+    for (messages, field) in [
+        (vec![chunk.clone()], "metadata"),
+        (vec![metadata.clone(), chunk.clone()], "chunk"),
+        (vec![metadata.clone(), chunk, metadata], "metadata"),
+    ] {
+        let request = server.authorized(stream::iter(messages));
+        let status = plugins.upload_plugin(request).await.unwrap_err();
+        assert_eq!(details(&status), ("INVALID_ARGUMENT".into(), Some(field.into())));
+    }
+}
+
+#[tokio::test]
 async fn health_needs_no_token_and_tells_of_the_end() {
     let server = Server::start().await;
     let mut health = HealthClient::new(server.channel().await);
-    for service in ["", "dodil.ignite.v1.BuildService"] {
+    for service in [
+        "",
+        "dodil.ignite.v1.BuildService",
+        "dodil.ignite.v1.PluginService",
+        "dodil.ignite.v1.PolicyService",
+    ] {
         let request = HealthCheckRequest {
             service: service.to_owned(),
         };
@@ -199,7 +228,12 @@ async fn reflection_needs_no_token_in_either_version() {
         .unwrap()
         .into_inner();
     let names = format!("{:?}", answers.next().await.unwrap().unwrap());
-    for service in ["dodil.ignite.v1.BuildService", "grpc.health.v1.Health"] {
+    for service in [
+        "dodil.ignite.v1.BuildService",
+        "dodil.ignite.v1.PluginService",
+        "dodil.ignite.v1.PolicyService",
+        "grpc.health.v1.Health",
+    ] {
         assert!(names.contains(service), "{names}");
     }
 

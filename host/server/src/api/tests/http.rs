@@ -1,18 +1,21 @@
 use axum::routing::{get, post};
 use futures::{StreamExt as _, stream};
 use ignite_proto::{descriptor_pool, v1};
-use prost_reflect::Value as Reflected;
+use prost_reflect::{DynamicMessage, Value as Reflected};
 use serde_json::json;
 
 use super::*;
 use crate::{api::http::call::Call, error::Error};
 
-/// Method and path template of every annotation of the contract, and of the raw upload.
+/// Method and path of every annotation of the contract, and of the raw uploads; with something in the place of its fields.
 fn bindings() -> Vec<(String, String)> {
     let http = descriptor_pool()
         .get_extension_by_name("google.api.http")
         .unwrap();
-    let mut bindings = vec![("POST".to_owned(), "/v1/ignite/builds/contexts".to_owned())];
+    let mut bindings = vec![
+        binding("post", "/v1/ignite/builds/contexts"),
+        binding("put", "/v1/ignite/plugins/{name}/versions/{version}"),
+    ];
     for service in descriptor_pool().services() {
         for method in service
             .methods()
@@ -21,29 +24,41 @@ fn bindings() -> Vec<(String, String)> {
             let options = method.options();
             let rule = options.get_extension(&http);
             let rule = rule.as_message().unwrap();
-            let (verb, path) = ["get", "put", "post", "delete", "patch"]
-                .into_iter()
-                .find_map(|verb| match rule.get_field_by_name(verb)?.into_owned() {
-                    Reflected::String(path) if !path.is_empty() => Some((verb, path)),
-                    _ => None,
-                })
-                .unwrap();
-            bindings.push((verb.to_uppercase(), path));
+            bindings.push(of_rule(rule));
+            let more = rule.get_field_by_name("additional_bindings").unwrap();
+            let more = more.as_list().unwrap();
+            bindings.extend(more.iter().map(|rule| of_rule(rule.as_message().unwrap())));
         }
     }
-    assert!(bindings.len() > 10);
+    assert!(bindings.len() > 20);
     bindings
+}
+
+fn of_rule(rule: &DynamicMessage) -> (String, String) {
+    ["get", "put", "post", "delete", "patch"]
+        .into_iter()
+        .find_map(|verb| match rule.get_field_by_name(verb)?.into_owned() {
+            Reflected::String(path) if !path.is_empty() => Some(binding(verb, &path)),
+            _ => None,
+        })
+        .unwrap()
+}
+
+fn binding(verb: &str, path: &str) -> (String, String) {
+    let path = path
+        .replace("{build_id}", "bld_x")
+        .replace("{notification_id}", "bld_x.0")
+        .replace("{name}", "tags")
+        .replace("{version}", "1.0.0");
+    assert!(!path.contains('{'), "{path}");
+    (verb.to_uppercase(), path)
 }
 
 #[tokio::test]
 async fn every_annotation_has_a_route() {
     let server = Server::start().await;
     for (method, path) in bindings() {
-        let response = server
-            .request(&method, &path.replace("{build_id}", "bld_x"))
-            .send()
-            .await
-            .unwrap();
+        let response = server.request(&method, &path).send().await.unwrap();
         let text = response.text().await.unwrap();
         for reason in ["NO_SUCH_PATH", "METHOD_NOT_ALLOWED"] {
             assert!(!text.contains(reason), "{method} {path}: {text}");
@@ -55,7 +70,6 @@ async fn every_annotation_has_a_route() {
 async fn every_route_wants_a_token() {
     let server = Server::start().await;
     for (method, path) in bindings() {
-        let path = path.replace("{build_id}", "bld_x");
         let (code, status) = refusal(server.anonymous(&method, &path)).await;
         assert_eq!(
             (code, reason(&status)),
@@ -67,6 +81,20 @@ async fn every_route_wants_a_token() {
     }
     for path in ["/healthz", "/readyz"] {
         assert_eq!(server.anonymous("GET", path).send().await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn every_route_wants_a_scope() {
+    let server = Server::start().await;
+    let powerless = server.token_with(&[]).await;
+    for (method, path) in bindings() {
+        let mut request = server.anonymous(&method, &path).bearer_auth(&powerless);
+        if method != "GET" && method != "DELETE" {
+            request = request.json(&json!({}));
+        }
+        let (code, status) = refusal(request).await;
+        assert_eq!((code, reason(&status)), (403, "SCOPE_MISSING"), "{method} {path}");
     }
 }
 
@@ -164,6 +192,26 @@ async fn wrong_fields_are_named_wherever_they_are() {
         ),
     ] {
         assert_eq!(first_violation(request).await.0, field);
+    }
+}
+
+#[tokio::test]
+async fn a_component_is_the_raw_body_of_its_upload() {
+    let server = Server::start().await;
+    let put = |path: &str, body: &'static str| {
+        server
+            .request("PUT", &format!("/v1/ignite/plugins/{path}"))
+            .header("content-type", "application/wasm")
+            .body(body)
+    };
+    for (path, body, field) in [
+        ("tags/versions/1.0.0", "no component", "chunk"),
+        ("tags/versions/1.0.0", "", "chunk"),
+        ("Tags/versions/1.0.0", "no component", "name"),
+        ("tags/versions/one", "no component", "version"),
+        ("tags/versions/1.0.0?name=labels", "no component", "name"),
+    ] {
+        assert_eq!(first_violation(put(path, body)).await.0, field, "{path}");
     }
 }
 

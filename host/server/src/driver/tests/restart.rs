@@ -116,6 +116,7 @@ async fn a_cancellation_that_was_accepted_is_carried_out() {
     let retry = scene.app().driver.settings.retry;
     live.apply(
         &scene.app().store,
+        &scene.app().outbox,
         Event::CancelRequested,
         clock::now_ms(),
         &retry,
@@ -154,6 +155,7 @@ async fn a_run_that_the_machine_lost_is_not_started_again_but_followed_by_anothe
     let retry = scene.app().driver.settings.retry;
     live.apply(
         &scene.app().store,
+        &scene.app().outbox,
         Event::CancelRequested,
         clock::now_ms(),
         &retry,
@@ -237,6 +239,7 @@ async fn what_has_moved_on_since_the_reconciler_looked_is_left_alone() {
 #[tokio::test]
 async fn a_build_whose_caller_did_not_wait_is_built_all_the_same() {
     let scene = Scene::start(&[]).await;
+    scene.know_policy().await;
     begin_and_leave(scene.service().create_build(&acme(), request("left")));
     let run = eventually("a run", async || scene.executor.starts().first().copied()).await;
     assert_eq!(scene.get(run.build).await.name, "left");

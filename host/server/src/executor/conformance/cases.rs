@@ -7,12 +7,17 @@ use ignite_core::run::{EndCause, FetchFailure, RunPhase};
 
 use crate::executor::{
     ExecutorError, RawCursor, RunSource,
-    conformance::{Fixture, Verdict, follow, holds, phase_of, require, run, until_asleep, works},
+    conformance::{
+        Fixture, Verdict, follow, holds, phase_of, require, run, until_asleep, until_fetched, works,
+    },
 };
 
 /// Builds a pushed image and says what it did.
 const GOOD: &str =
     "FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"echo\", \"hello-from-a-step\"]\n";
+
+/// A run that does not wait is well into its build by then.
+const GATE_PAUSE: Duration = Duration::from_secs(2);
 
 /// Sleeps for longer than any case, after a line that shows that it is there.
 const SLEEPER: &str = "FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"sh\", \"-c\", \"/busybox echo now-asleep; \
@@ -105,6 +110,49 @@ pub async fn a_run_starts_once(fixture: &dyn Fixture) -> Verdict {
         "its step ran once",
         &story,
     )
+}
+
+pub async fn a_gated_run_builds_once_it_may_and_not_before(fixture: &dyn Fixture) -> Verdict {
+    let mut plan = fixture.plan(GOOD).await;
+    plan.gated = true;
+    let executor = fixture.executor();
+    works("ensure", executor.ensure(&plan).await)?;
+    until_fetched(&executor, plan.run).await?;
+    // Long enough for a run that does not wait to print something.
+    tokio::time::sleep(GATE_PAUSE).await;
+    let phase = phase_of(&executor, plan.run).await?;
+    require(phase == Some(RunPhase::Live), &format!("it waits: {phase:?}"))?;
+    // The go-ahead may come from another daemon, and more than once.
+    let restarted = fixture.restarted().await;
+    until_fetched(&restarted, plan.run).await?;
+    let before = fixture.pushed(&plan).await;
+    require(before.is_none(), "nothing was pushed before the go-ahead")?;
+    works("go ahead", restarted.go_ahead(plan.run).await)?;
+    works("go ahead again", executor.go_ahead(plan.run).await)?;
+    let story = follow(&executor, plan.run, RawCursor(0)).await?;
+    holds(
+        story.end.cause == EndCause::Exited { code: 0 },
+        "it exits 0",
+        &story,
+    )?;
+    holds(
+        story.count("hello-from-a-step\n") == 1,
+        "its step ran once",
+        &story,
+    )?;
+    works("go ahead after the end", executor.go_ahead(plan.run).await)
+}
+
+pub async fn a_gated_run_that_waits_can_be_stopped(fixture: &dyn Fixture) -> Verdict {
+    let mut plan = fixture.plan(GOOD).await;
+    plan.gated = true;
+    let executor = fixture.executor();
+    works("ensure", executor.ensure(&plan).await)?;
+    until_fetched(&executor, plan.run).await?;
+    works("stop", executor.stop(plan.run).await)?;
+    let story = follow(&executor, plan.run, RawCursor(0)).await?;
+    holds(story.end.cause == EndCause::Stopped, "it ends as stopped", &story)?;
+    holds(!story.contains("hello-from-a-step"), "no step of it ran", &story)
 }
 
 pub async fn following_from_the_middle_neither_loses_nor_doubles(fixture: &dyn Fixture) -> Verdict {

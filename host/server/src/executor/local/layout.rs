@@ -9,6 +9,7 @@
 //!   fetch.json    what the fetch step is to do                              "
 //!   run.lock      locked by the supervisor for as long as it lives
 //!   started       durable before the build step: a run starts once
+//!   go            what was fetched may be built: only gated runs wait for it
 //!   stop          somebody wants it stopped
 //!   workspace/  fetched.json  fetch-failed.json                   the fetch step's results
 //!   rootfs/  bundle/  etc/  state/                                the sandbox, gone after the end
@@ -35,6 +36,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Files that steps outside our trust may have written are read up to this size.
 const JSON_BYTES_MAX: u64 = 8 << 20;
+
+/// The go-ahead. Not durable: a power failure ends the run that it was for.
+pub(super) const GO_FILE: &str = "go";
 
 /// The directory of one run. Copies refer to the same one.
 #[derive(Debug, Clone, PartialEq, Eq)]

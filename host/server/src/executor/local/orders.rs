@@ -24,6 +24,9 @@ pub(super) struct Orders {
     pub(super) sandbox: SandboxConfig,
     /// The fetch step's program and first arguments; `--run-dir DIR` comes behind.
     pub(super) fetch: Vec<PathBuf>,
+    /// To wait for a go-ahead between fetch and build.
+    #[serde(default)]
+    pub(super) gated: bool,
 }
 
 /// `secrets.json`.
@@ -44,6 +47,7 @@ impl Orders {
             runtime: runtime.to_owned(),
             sandbox: config.sandbox(),
             fetch,
+            gated: plan.gated,
         }
     }
 

@@ -22,7 +22,7 @@ use crate::{
         ExecutorError, RunPlan,
         local::{
             LocalConfig,
-            layout::{RunDir, Standing, create, remove_file},
+            layout::{GO_FILE, RunDir, Standing, create, remove_file},
             leftovers::kill_leftovers,
             orders::Orders,
             phase,
@@ -156,6 +156,16 @@ impl Runs {
             }
         }
         Ok(observed)
+    }
+
+    /// Lets a run that waits for it go on to its build step.
+    pub(super) fn go_ahead(&self, run: RunId) -> Result<(), ExecutorError> {
+        if let Standing::Ended(_) = self.standing(run)? {
+            return Ok(());
+        }
+        create(&self.dir(run).join(GO_FILE), 0o600)
+            .map(drop)
+            .map_err(io_error(format!("let {run} go on")))
     }
 
     pub(super) fn stop(&self, run: RunId) -> Result<(), ExecutorError> {

@@ -1,8 +1,8 @@
 //! The process that sees one run through: `ignited supervise --run-dir DIR`.
 //!
 //! ```text
-//!   lock ─▶ started ─▶ fetch step ─▶ build step ─▶ log complete ─▶ end.json ─▶ tidy up
-//!                          └──────────────┴── deadline, stop, disk: kill ──┘
+//!   lock ─▶ started ─▶ fetch step ─▶ go-ahead ─▶ build step ─▶ log complete ─▶ end.json ─▶ tidy up
+//!                          └─────────────┴────────────┴── deadline, stop, disk: kill ──┘
 //! ```
 //!
 //! Nothing of the user's happens before `started` is on disk, and a supervisor that finds it there does not start the run
@@ -22,7 +22,7 @@ use tokio::{sync::oneshot, time};
 
 use crate::executor::local::{
     cgroups,
-    layout::{RunDir, create, remove_file},
+    layout::{GO_FILE, RunDir, create, remove_file},
     orders::{Orders, Secrets},
     runs::{SANDBOX_FOLDERS, clear, now_ms},
     runtime::{Container, RUN_DIR_ENV},
@@ -38,6 +38,8 @@ use ending::read_digest;
 /// How long killed processes may take to be gone; the kernel may have to write out or free much memory first.
 const KILL_PATIENCE: Duration = Duration::from_secs(10);
 const KILL_PAUSE: Duration = Duration::from_millis(50);
+/// Between looks for the go-ahead.
+const GO_PAUSE: Duration = Duration::from_millis(20);
 /// Once the container is gone its output is in the pipe and is read in no time.
 const LOG_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -105,6 +107,8 @@ fn clear_remains(dir: &RunDir) -> io::Result<()> {
         tree::remove(&dir.join(folder))?;
     }
     remove_file(&dir.join("fetched.json"))?;
+    // It was for what was fetched before.
+    remove_file(&dir.join(GO_FILE))?;
     remove_file(&dir.join("fetch-failed.json"))
 }
 
@@ -139,6 +143,7 @@ impl<'a> Supervisor<'a> {
         }
         let mut sandbox = Sandbox::new(&self.orders.sandbox, self.dir, &self.id);
         self.fetch(watch, &sandbox).await?;
+        self.go_ahead(watch).await?;
         sandbox.args.clone_from(&self.orders.kaniko_args);
         self.build(watch, sandbox).await
     }
@@ -192,6 +197,21 @@ impl<'a> Supervisor<'a> {
                 .map_err(lost("hand the context to the sandbox"))?;
         }
         Ok(())
+    }
+
+    /// Waits until what was fetched may be built, if the run is to wait at all.
+    async fn go_ahead(&self, watch: &mut Watch) -> StepResult<()> {
+        if !self.orders.gated {
+            return Ok(());
+        }
+        let go = self.dir.join(GO_FILE);
+        watch
+            .over(async {
+                while !go.exists() {
+                    time::sleep(GO_PAUSE).await;
+                }
+            })
+            .await
     }
 
     fn start_fetch(&self) -> io::Result<tokio::process::Child> {

@@ -30,10 +30,13 @@ fn maintenance(scene: &Scene) -> Maintenance {
             context_ttl: Duration::ZERO,
             log_days: 0,
             idempotency_ttl: Duration::MAX,
+            notification_ttl: Duration::MAX,
         },
         store: Arc::clone(&scene.app().store),
         logs: Arc::clone(&scene.app().logs),
         contexts: Arc::clone(&scene.service().contexts),
+        plugins: Arc::clone(&scene.service().plugins),
+        runtime: Arc::clone(scene.service().policies.runtime()),
     }
 }
 

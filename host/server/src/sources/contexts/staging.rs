@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
 /// An archive on its way in.
-pub(super) struct Staged {
+pub(crate) struct Staged {
     /// None only while a thread has it, or after that thread failed.
     sink: Option<Sink>,
     pending: Vec<Bytes>,
@@ -27,10 +27,10 @@ struct Sink {
 }
 
 /// An archive that has arrived and is synced.
-pub(super) struct Written {
-    pub(super) file: NamedTempFile,
-    pub(super) sha256: [u8; 32],
-    pub(super) size_bytes: u64,
+pub(crate) struct Written {
+    pub(crate) file: NamedTempFile,
+    pub(crate) sha256: [u8; 32],
+    pub(crate) size_bytes: u64,
 }
 
 /// Chunks are gathered up to this before a thread is asked to write them: gRPC clients may send small ones, and holding a
@@ -38,7 +38,7 @@ pub(super) struct Written {
 const BATCH_BYTES: usize = 512 << 10;
 
 /// Makes the directory, empty.
-pub(super) fn sweep(dir: &Path) -> io::Result<()> {
+pub(crate) fn sweep(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     for entry in fs::read_dir(dir)? {
         fs::remove_file(entry?.path())?;
@@ -49,7 +49,7 @@ pub(super) fn sweep(dir: &Path) -> io::Result<()> {
 // === impl Staged ===
 
 impl Staged {
-    pub(super) fn new(dir: &Path) -> io::Result<Self> {
+    pub(crate) fn new(dir: &Path) -> io::Result<Self> {
         let file = tempfile::Builder::new().prefix("upload-").tempfile_in(dir)?;
         Ok(Self {
             sink: Some(Sink {
@@ -62,11 +62,11 @@ impl Staged {
         })
     }
 
-    pub(super) fn size_bytes(&self) -> u64 {
+    pub(crate) fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    pub(super) async fn push(&mut self, chunk: Bytes) -> io::Result<()> {
+    pub(crate) async fn push(&mut self, chunk: Bytes) -> io::Result<()> {
         self.size_bytes += chunk.len() as u64;
         self.pending_bytes += chunk.len();
         self.pending.push(chunk);
@@ -85,7 +85,7 @@ impl Staged {
         Ok(())
     }
 
-    pub(super) async fn finish(mut self) -> io::Result<Written> {
+    pub(crate) async fn finish(mut self) -> io::Result<Written> {
         self.flush().await?;
         let Sink { file, hasher } = self.sink.take().ok_or(io::ErrorKind::BrokenPipe)?;
         let synced = spawn_blocking(move || file.as_file().sync_all().map(|()| file)).await;

@@ -35,7 +35,42 @@ pub(in crate::store) fn build(org: &str, created_at_ms: u64, random: u128) -> Bu
         image_refs: Vec::new(),
         cache_used: false,
         log_bytes: 0,
+        policy_revision: None,
+        hook_reports: Vec::new(),
+        hold: None,
+        approved_by: None,
+        inspected: None,
     }
+}
+
+/// A row as the first release wrote it, before a build's record said anything of policies.
+const OLD_BUILD_ROW: &[&str] = &[
+    "01de001ba26964be626c645f3030303030303035303030303030303030303030303030303058a36f7267a461636d65a46e61",
+    "6d65a77765622f617070aa646f636b657266696c65aa446f636b657266696c65a47461677391a66c6174657374aa6275696c",
+    "645f6172677381a141a131a66c6162656c7380a8706c6174666f726dc0a7636f6e74657874c0a87072696f7269747900ad63",
+    "7265617465645f61745f6d73cf0000019714305000aa637265617465645f6279a7736f6d656f6e65a6737461747573a77275",
+    "6e6e696e67aa67656e65726174696f6e02b063616e63656c5f726571756573746564c2a472756e739183a26964d924626c64",
+    "2d30303030303030353030303030303030303030303030303030782d70302d6131ad737461727465645f61745f6d73cf0000",
+    "019714305001ab656e6465645f61745f6d73c0ad737461727465645f61745f6d73cf0000019714305001af636f6d706c6574",
+    "65645f61745f6d73c0ad6e6f745f6265666f72655f6d7300af7265736f6c7665645f636f6d6d6974c0b2636f6e746578745f",
+    "73697a655f627974657307a5737465707390a76661696c757265c0a5696d616765c0aa696d6167655f7265667390aa636163",
+    "68655f75736564c2a96c6f675f627974657300",
+];
+
+#[test]
+fn records_of_the_time_before_policies_read_on() {
+    let row = hex::decode(OLD_BUILD_ROW.concat()).unwrap();
+    let read = <Build as crate::store::codec::Value>::decode(&row).unwrap();
+    assert_eq!(read.status, Status::Running);
+    assert_eq!(read.name, "web/app");
+    assert_eq!(read.context_size_bytes, 7);
+    assert_eq!(read.runs.len(), 1);
+    assert!(!read.runs[0].held);
+    assert_eq!(
+        (read.policy_revision, &read.hold, &read.approved_by),
+        (None, &None, &None)
+    );
+    assert_eq!((read.hook_reports.len(), &read.inspected), (0, &None));
 }
 
 pub(in crate::store) fn open(dir: &tempfile::TempDir) -> (DataDir, Store) {

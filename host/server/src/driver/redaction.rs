@@ -1,0 +1,101 @@
+//! What to take out of a build's log and record besides its own secrets. Plugins are asked once for a build, before its first
+//! log line; what they said is kept sealed, so that every attempt, and every restart within one, redacts alike: the log's
+//! stored cursor means nothing otherwise.
+
+use std::sync::Arc;
+
+use ignite_core::{
+    build::Event,
+    hook::{Hook, Rule},
+    ids::RunId,
+    redact::{Redactor, RuleSet},
+    spec::BuildSpec,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{Driver, Live};
+use crate::{
+    error::{Error, Result},
+    hooks::{self, Gate},
+    store::codec::{self, FORMAT_1},
+    vault::Purpose,
+};
+
+/// How the log and the record of a build are treated.
+pub(super) struct Redaction {
+    pub(super) redactor: Redactor,
+    /// The log's text is not to be shown at all; why.
+    pub(super) withhold: Option<String>,
+    /// Is shown the log, line by line.
+    pub(super) scanner: Option<Arc<dyn Gate>>,
+}
+
+/// What is kept of the plugins' word.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Kept {
+    rules: Vec<Rule>,
+    withhold: Option<String>,
+}
+
+pub(super) async fn redaction(
+    driver: &Driver,
+    live: &Arc<Live>,
+    run: RunId,
+    spec: &BuildSpec,
+) -> Result<Redaction> {
+    let Some(gate) = hooks::pinned(driver.parts.gates.as_ref(), &live.current()).await? else {
+        return Ok(Redaction {
+            redactor: Redactor::new(spec.secret_values()),
+            withhold: None,
+            scanner: None,
+        });
+    };
+    let kept = match hooks::acts_at(gate.as_ref(), Hook::Redact) {
+        true => kept(driver, live, run, spec, gate.as_ref()).await?,
+        false => Kept::default(),
+    };
+    let (rules, withhold) = match RuleSet::new(&kept.rules) {
+        Ok(rules) => (rules, kept.withhold),
+        // They were taken once: another release of the gateway reads them differently.
+        Err(_) => (
+            RuleSet::default(),
+            Some("its redaction rules can no longer be used".to_owned()),
+        ),
+    };
+    Ok(Redaction {
+        redactor: Redactor::with_rules(spec.secret_values(), &rules),
+        withhold,
+        scanner: hooks::acts_at(gate.as_ref(), Hook::RedactScan).then_some(gate),
+    })
+}
+
+async fn kept(
+    driver: &Driver,
+    live: &Arc<Live>,
+    run: RunId,
+    spec: &BuildSpec,
+    gate: &dyn Gate,
+) -> Result<Kept> {
+    let build = live.current();
+    let (store, vault) = (&driver.parts.store, &driver.parts.vault);
+    if let Some(sealed) = store.redaction(build.id).await? {
+        let plain = vault
+            .unseal(Purpose::Redaction, &build.org, build.id, &sealed)
+            .map_err(Error::internal)?;
+        return codec::decode_record(FORMAT_1, &plain).map_err(Error::internal);
+    }
+    let asked = gate.redaction(&hooks::caller_of(&build), spec).await;
+    let kept = Kept {
+        rules: asked.given,
+        withhold: asked.withhold,
+    };
+    let plain = codec::encode_record(FORMAT_1, &kept).map_err(Error::internal)?;
+    let sealed = vault
+        .seal(Purpose::Redaction, &build.org, build.id, &plain)
+        .map_err(Error::internal)?;
+    // Nothing is redacted by rules that a restart would not find.
+    store.put_redaction(build.id, sealed).await?;
+    let reports = asked.reports;
+    driver.apply(live, Event::Reported { run, reports }).await?;
+    Ok(kept)
+}
