@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{exit, output::Format};
 
 pub(crate) mod build;
+pub(crate) mod plugin;
+pub(crate) mod policy;
 
 /// Client of the Ignite build gateway
 #[derive(Debug, Parser)]
@@ -67,6 +69,12 @@ pub(crate) enum Command {
     /// Create, follow and inspect builds
     #[command(subcommand)]
     Build(build::BuildCommand),
+    /// Write, test and store plugins
+    #[command(subcommand)]
+    Plugin(plugin::PluginCommand),
+    /// Say which plugins act on the organization's builds
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// Store an endpoint and its token, read from the terminal or from stdin
     Login(LoginArgs),
     /// Read and change the configuration file

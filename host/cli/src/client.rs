@@ -1,11 +1,14 @@
 //! The connection to the server: TLS, the token, and calls that are repeated where that is safe.
 //!
-//! Every unary call here may be repeated: reads change nothing, cancelling is idempotent, and what creates carries an
-//! idempotency key.
+//! Every [`Client::unary`] call may be repeated: reads change nothing, cancelling is idempotent, and what creates carries
+//! an idempotency key or is content-addressed. What may not be is made [`Client::once`].
 
 use std::{future::Future, time::Duration};
 
-use ignite_proto::v1::{self, build_service_client::BuildServiceClient};
+use ignite_proto::v1::{
+    self, build_service_client::BuildServiceClient, plugin_service_client::PluginServiceClient,
+    policy_service_client::PolicyServiceClient,
+};
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
     Code, Request, Response, Status, Streaming,
@@ -20,6 +23,9 @@ use crate::{
     settings::{Settings, token::Token},
 };
 
+mod plugins;
+mod policies;
+
 /// How long a call is repeated while the server cannot be reached: long enough for a restart, short enough for a typo.
 const RETRY_FOR: Duration = Duration::from_secs(4);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -28,11 +34,14 @@ const KEEP_ALIVE: Duration = Duration::from_secs(20);
 /// A page of 100 builds with all their steps.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
-pub(crate) type Grpc = BuildServiceClient<InterceptedService<Channel, Bearer>>;
+type Authorized = InterceptedService<Channel, Bearer>;
+pub(crate) type Grpc = BuildServiceClient<Authorized>;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     grpc: Grpc,
+    plugins: PluginServiceClient<Authorized>,
+    policies: PolicyServiceClient<Authorized>,
     endpoint: String,
     has_token: bool,
     timeout: Duration,
@@ -68,10 +77,12 @@ impl Client {
                 .map_err(misfit)?;
         }
         let bearer = Bearer::new(settings.token.as_ref())?;
+        let channel = InterceptedService::new(endpoint.connect_lazy(), bearer);
         Ok(Self {
             has_token: settings.token.is_some(),
-            grpc: BuildServiceClient::with_interceptor(endpoint.connect_lazy(), bearer)
-                .max_decoding_message_size(MESSAGE_BYTES_MAX),
+            grpc: BuildServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            plugins: PluginServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            policies: PolicyServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
             endpoint: settings.endpoint.as_str().to_owned(),
             timeout: settings.timeout,
         })
@@ -87,17 +98,15 @@ impl Client {
     }
 
     pub(crate) async fn create(&self, request: v1::CreateBuildRequest) -> Result<v1::CreateBuildResponse> {
-        self.unary(request, async |mut grpc, request| {
-            grpc.create_build(request).await
-        })
-        .await
+        self.unary(request, async |request| self.grpc().create_build(request).await)
+            .await
     }
 
     pub(crate) async fn get(&self, build_id: &str) -> Result<v1::GetBuildResponse> {
         let request = v1::GetBuildRequest {
             build_id: build_id.to_owned(),
         };
-        self.unary(request, async |mut grpc, request| grpc.get_build(request).await)
+        self.unary(request, async |request| self.grpc().get_build(request).await)
             .await
     }
 
@@ -108,7 +117,7 @@ impl Client {
     }
 
     pub(crate) async fn list(&self, request: v1::ListBuildsRequest) -> Result<v1::ListBuildsResponse> {
-        self.unary(request, async |mut grpc, request| grpc.list_builds(request).await)
+        self.unary(request, async |request| self.grpc().list_builds(request).await)
             .await
     }
 
@@ -116,14 +125,18 @@ impl Client {
         let request = v1::CancelBuildRequest {
             build_id: build_id.to_owned(),
         };
-        self.unary(request, async |mut grpc, request| {
-            grpc.cancel_build(request).await
-        })
-        .await
+        self.unary(request, async |request| self.grpc().cancel_build(request).await)
+            .await
+    }
+
+    /// Not repeated: the second of two approvals is refused.
+    pub(crate) async fn approve(&self, request: v1::ApproveBuildRequest) -> Result<v1::ApproveBuildResponse> {
+        self.once(request, async |request| self.grpc().approve_build(request).await)
+            .await
     }
 
     pub(crate) async fn retry(&self, request: v1::RetryBuildRequest) -> Result<v1::RetryBuildResponse> {
-        self.unary(request, async |mut grpc, request| grpc.retry_build(request).await)
+        self.unary(request, async |request| self.grpc().retry_build(request).await)
             .await
     }
 
@@ -164,17 +177,36 @@ impl Client {
         }
     }
 
+    /// Repeats a call that is safe to repeat while the server cannot be reached.
     async fn unary<Q: Clone, R>(
         &self,
         message: Q,
-        call: impl AsyncFn(Grpc, Request<Q>) -> Result<Response<R>, Status>,
+        call: impl AsyncFn(Request<Q>) -> Result<Response<R>, Status>,
+    ) -> Result<R> {
+        self.patiently(RETRY_FOR, message, call).await
+    }
+
+    /// One attempt, for what a repetition would do twice or be refused for.
+    async fn once<Q: Clone, R>(
+        &self,
+        message: Q,
+        call: impl AsyncFn(Request<Q>) -> Result<Response<R>, Status>,
+    ) -> Result<R> {
+        self.patiently(Duration::ZERO, message, call).await
+    }
+
+    async fn patiently<Q: Clone, R>(
+        &self,
+        retry_for: Duration,
+        message: Q,
+        call: impl AsyncFn(Request<Q>) -> Result<Response<R>, Status>,
     ) -> Result<R> {
         let deadline = Instant::now() + self.timeout;
-        let mut patience = Patience::new(RETRY_FOR.min(self.timeout));
+        let mut patience = Patience::new(retry_for.min(self.timeout));
         loop {
             let mut request = Request::new(message.clone());
             request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-            let result = timeout_at(deadline, call(self.grpc(), request)).await;
+            let result = timeout_at(deadline, call(request)).await;
             let status = match result {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => status,

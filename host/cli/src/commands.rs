@@ -5,7 +5,7 @@ use std::io::Write as _;
 use clap::CommandFactory as _;
 
 use crate::{
-    args::{Cli, Command},
+    args::{Cli, Command, plugin::PageArgs},
     error::{Error, Result},
     output::{self, text::line},
     settings::{Settings, file::ConfigFile, process_env},
@@ -15,6 +15,8 @@ mod build;
 mod config;
 mod create;
 mod login;
+mod plugin;
+mod policy;
 
 pub(crate) fn run(cli: Cli) -> Result<()> {
     let Cli {
@@ -36,6 +38,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     };
     let behind_command = match &command {
         Command::Build(command) => command.call_timeout(),
+        Command::Plugin(command) => command.call_timeout(),
+        Command::Policy(command) => command.call_timeout(),
         Command::Login(args) => args.timeout.call_timeout,
         Command::Config(_) | Command::Completions { .. } => None,
     };
@@ -54,6 +58,8 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     let result = runtime.block_on(async {
         match command {
             Command::Build(command) => build::run(command, &settings).await,
+            Command::Plugin(command) => plugin::run(command, &settings).await,
+            Command::Policy(command) => policy::run(command, &settings).await,
             Command::Login(args) => login::run(&args, settings, file, &path?).await,
             // Both are done above, without a server.
             Command::Config(_) | Command::Completions { .. } => Ok(()),
@@ -62,6 +68,33 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
     // A write to a terminal that does not take it would hold the exit back for ever.
     runtime.shutdown_background();
     result
+}
+
+/// The server's largest page.
+const PAGE: i32 = 100;
+
+/// Reads one page of a list, or all of them: `read` takes a limit and a cursor, keeps the rows and returns the next cursor.
+/// Returns where the list goes on; empty if it is at its end.
+async fn pages(args: PageArgs, mut read: impl AsyncFnMut(i32, String) -> Result<String>) -> Result<String> {
+    let limit = if args.all { PAGE } else { args.limit.unwrap_or(0) };
+    let mut cursor = args.cursor.unwrap_or_default();
+    loop {
+        let next = read(limit, cursor.clone()).await?;
+        if next.is_empty() || !args.all {
+            return Ok(next);
+        }
+        if next == cursor {
+            return Err(Error::Nonsense("a next page that is the same page"));
+        }
+        cursor = next;
+    }
+}
+
+fn say_there_are_more(settings: &Settings, next_cursor: &str) {
+    if !settings.output.is_for_programs() && !next_cursor.is_empty() {
+        let cursor = line(next_cursor);
+        output::stderr(&format!("There are more: --cursor {cursor}, or --all"));
+    }
 }
 
 /// A warning for a human; programs parse what stderr says.

@@ -34,6 +34,9 @@ pub(crate) enum Error {
     /// The build that was followed did not succeed; that has been said already.
     #[error("the build did not succeed")]
     BuildEnded(v1::BuildStatus),
+    /// A test failed, a component would not be taken, a dry run was denied; that has been said already.
+    #[error("not passed")]
+    NotPassed,
     /// Ctrl-C while following; that has been said already.
     #[error("interrupted")]
     Interrupted,

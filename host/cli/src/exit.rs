@@ -12,7 +12,7 @@ TLS trusts the system's certificates, or those of SSL_CERT_FILE.
 
 Exit codes:
   0   done; with --follow, the build succeeded
-  1   the build failed
+  1   the build failed; a test failed, the gateway would not take the component, a dry run was denied
   2   invalid argument or usage
   3   unauthenticated
   4   permission denied, or another organization than --org
@@ -28,6 +28,7 @@ Exit codes:
   130 Ctrl-C: detached, the build goes on
   141 stdout was closed";
 
+const NOT_PASSED: u8 = 1;
 const INVALID_ARGUMENT: u8 = 2;
 const PERMISSION_DENIED: u8 = 4;
 const INTERNAL: u8 = 10;
@@ -39,6 +40,7 @@ pub(crate) fn code(error: &Error) -> u8 {
         Error::OtherOrganization { .. } => PERMISSION_DENIED,
         Error::Local { .. } | Error::Nonsense(_) => INTERNAL,
         Error::BuildEnded(status) => of_build(*status),
+        Error::NotPassed => NOT_PASSED,
         Error::Interrupted => 130,
         Error::OutputClosed => 141,
     }

@@ -5,12 +5,14 @@
 //! build's log goes through as it is.
 
 mod args;
+mod case;
 mod client;
 mod commands;
 mod error;
 mod exit;
 mod follow;
 mod interrupt;
+mod offline;
 mod output;
 mod pack;
 mod patience;
@@ -23,6 +25,13 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    // Before anything else: this process compiles what nobody has looked at, within limits that it sets itself first.
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == offline::COMPILE_CHILD)
+    {
+        return ignite_plugins::runtime::compile_child();
+    }
     let cli = args::Cli::parse();
     let format = cli.global.output;
     match commands::run(cli) {

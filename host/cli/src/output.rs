@@ -9,6 +9,8 @@ use crate::error::{Error, Result};
 
 pub(crate) mod build;
 pub(crate) mod errors;
+pub(crate) mod plugin;
+pub(crate) mod policy;
 pub(crate) mod table;
 pub(crate) mod text;
 

@@ -33,6 +33,16 @@ pub(crate) enum BuildCommand {
     },
     /// Start a new build from the specification of an earlier one
     Retry(RetryArgs),
+    /// Release a build that a policy holds
+    Approve {
+        #[arg(value_name = "ID")]
+        build_id: String,
+        /// Recorded with the build
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        timeout: CallTimeout,
+    },
     /// Show a build at every change of its state or steps until it ends; exits by its result
     Watch {
         #[arg(value_name = "ID")]
@@ -245,9 +255,10 @@ impl BuildCommand {
             Self::List(args) => args.timeout.call_timeout,
             Self::Logs(args) => args.timeout.call_timeout,
             Self::Retry(args) => args.timeout.call_timeout,
-            Self::Get { timeout, .. } | Self::Cancel { timeout, .. } | Self::Watch { timeout, .. } => {
-                timeout.call_timeout
-            }
+            Self::Get { timeout, .. }
+            | Self::Cancel { timeout, .. }
+            | Self::Approve { timeout, .. }
+            | Self::Watch { timeout, .. } => timeout.call_timeout,
         }
     }
 }

@@ -22,6 +22,36 @@ fn the_help_of_every_build_command_is_as_recorded() {
 }
 
 #[test]
+fn the_help_of_plugins_and_policies_is_as_recorded() {
+    let mut cli = Cli::command().term_width(100);
+    cli.build();
+    let mut text = String::new();
+    for (group, names) in [
+        (
+            "plugin",
+            &[
+                "new", "build", "inspect", "test", "bench", "push", "import", "delete",
+            ][..],
+        ),
+        ("policy", &["get", "put", "test", "dry-run"]),
+    ] {
+        let command = cli.find_subcommand_mut(group).unwrap();
+        text.push_str(&command.render_long_help().to_string());
+        for name in names {
+            text.push_str(&format!("\n=== {group} {name} ===\n"));
+            text.push_str(
+                &command
+                    .find_subcommand_mut(name)
+                    .unwrap()
+                    .render_help()
+                    .to_string(),
+            );
+        }
+    }
+    insta::assert_snapshot!(text);
+}
+
+#[test]
 fn a_build_has_exactly_one_source() {
     let parse = |rest: &str| {
         Cli::try_parse_from(format!("ignite build create app {rest}").split_whitespace()).map(drop)

@@ -37,6 +37,16 @@ pub(crate) async fn run(command: BuildCommand, settings: &Settings) -> Result<()
                 shown::acknowledged(&build_id, response.status)
             })
         }
+        BuildCommand::Approve { build_id, reason, .. } => {
+            let request = v1::ApproveBuildRequest {
+                build_id: build_id.clone(),
+                reason,
+            };
+            let response = client.approve(request).await?;
+            output::response(settings.output, &response, |_| {
+                shown::acknowledged(&build_id, response.status)
+            })
+        }
         BuildCommand::Watch { build_id, .. } => {
             let follow = following(&client, settings, &build_id, Sink::Stdout, From::Now);
             let changed =

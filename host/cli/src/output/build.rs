@@ -141,23 +141,29 @@ fn steps(steps: &[v1::BuildStep], now_ms: i64) -> String {
     columns(["#", "DURATION", "CACHE", "STEP"], &rows)
 }
 
-fn hooks(reports: &[v1::HookReport]) -> String {
+/// What each call of a plugin came to.
+pub(crate) fn hooks(reports: &[v1::HookReport]) -> String {
     let rows: Vec<_> = reports
         .iter()
         .map(|report| {
-            let changes = cell(&report.changes.join("; "));
+            let monitored = match report.mode.as_str() {
+                "monitor" => " (monitored)",
+                _ => "",
+            };
+            let said = report.changes.iter().chain(&report.messages);
+            let said: Vec<&str> = said.map(String::as_str).collect();
             [
                 cell(&report.hook),
                 cell(&report.plugin),
-                cell(&report.verdict),
-                changes,
+                format!("{}{monitored}", cell(&report.verdict)),
+                cell(&said.join("; ")),
             ]
         })
         .collect();
-    columns(["HOOK", "PLUGIN", "VERDICT", "CHANGES"], &rows)
+    columns(["HOOK", "PLUGIN", "VERDICT", "SAID"], &rows)
 }
 
-/// A build that was just accepted or asked to be cancelled.
+/// A build that was just accepted, approved or asked to be cancelled.
 pub(crate) fn acknowledged(build_id: &str, build_status: i32) -> String {
     let row = [cell(build_id), status(build_status, Stream::Stdout)];
     columns(["ID", "STATUS"], &[row])

@@ -59,7 +59,7 @@ pub(crate) fn print(error: &Error, format: Format) {
 
 fn report(error: &Error) -> Option<Report> {
     let (status, resume) = match error {
-        Error::BuildEnded(_) | Error::Interrupted | Error::OutputClosed => return None,
+        Error::BuildEnded(_) | Error::NotPassed | Error::Interrupted | Error::OutputClosed => return None,
         Error::Rpc(status) => (Some(status), None),
         Error::Lost { status, resume } => (Some(status), Some(resume.clone())),
         Error::Input(_) | Error::OtherOrganization { .. } | Error::Local { .. } | Error::Nonsense(_) => {
@@ -150,6 +150,7 @@ fn own_code(error: &Error) -> &'static str {
         Error::Local { .. }
         | Error::Nonsense(_)
         | Error::BuildEnded(_)
+        | Error::NotPassed
         | Error::Interrupted
         | Error::OutputClosed => name(Code::Internal),
     }

@@ -1,4 +1,4 @@
-//! A BuildService that follows a script and remembers what it was asked.
+//! A server that follows a script and remembers what it was asked.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
@@ -9,6 +9,8 @@ use futures::{StreamExt as _, stream::BoxStream};
 use ignite_proto::v1::{
     self, BuildStatus,
     build_service_server::{BuildService, BuildServiceServer},
+    plugin_service_server::PluginServiceServer,
+    policy_service_server::PolicyServiceServer,
     upload_build_context_request::Payload,
 };
 use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
@@ -18,7 +20,7 @@ use tonic::{
     transport::{Identity, Server, ServerTlsConfig},
 };
 
-use crate::harness::ID;
+use crate::{harness::ID, stores::Stored};
 
 /// What goes wrong, and what there is.
 #[derive(Debug, Clone)]
@@ -55,6 +57,8 @@ pub(crate) struct Seen {
     pub(crate) log_bytes: usize,
     pub(crate) lists: Vec<v1::ListBuildsRequest>,
     pub(crate) cancelled: Vec<String>,
+    pub(crate) approved: Vec<v1::ApproveBuildRequest>,
+    pub(crate) stored: Stored,
     pub(crate) uploads: Vec<Upload>,
     pub(crate) upload_attempts: usize,
     pub(crate) authorization: Vec<Option<String>>,
@@ -75,8 +79,8 @@ pub(crate) struct Fake {
 }
 
 #[derive(Debug, Clone)]
-struct Service {
-    script: Arc<Script>,
+pub(crate) struct Service {
+    pub(crate) script: Arc<Script>,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -178,6 +182,8 @@ impl Fake {
         };
         let server = builder
             .add_service(BuildServiceServer::new(service.clone()))
+            .add_service(PluginServiceServer::new(service.clone()))
+            .add_service(PolicyServiceServer::new(service.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let serving = tokio::spawn(async move { server.await.unwrap() });
         Self {
@@ -201,11 +207,11 @@ impl Drop for Fake {
 // === impl Service ===
 
 impl Service {
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap()
     }
 
-    fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
+    pub(crate) fn check<T>(&self, request: &Request<T>) -> Result<(), Status> {
         let header = request.metadata().get("authorization");
         let header = header.map(|value| value.to_str().unwrap().to_owned());
         self.seen().authorization.push(header.clone());
@@ -424,8 +430,12 @@ impl BuildService for Service {
 
     async fn approve_build(
         &self,
-        _: Request<v1::ApproveBuildRequest>,
+        request: Request<v1::ApproveBuildRequest>,
     ) -> Result<Response<v1::ApproveBuildResponse>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        self.check(&request)?;
+        self.seen().approved.push(request.into_inner());
+        Ok(Response::new(v1::ApproveBuildResponse {
+            status: BuildStatus::Pending.into(),
+        }))
     }
 }

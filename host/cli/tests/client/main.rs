@@ -9,4 +9,8 @@ mod following;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod plugins;
+#[cfg(test)]
 mod proxy;
+#[cfg(test)]
+mod stores;

@@ -1,0 +1,164 @@
+//! A case acted out on a plugin: one hook, called as the gateway calls it, and what it says taken as the gateway takes it.
+
+use std::ops::Range;
+
+use ignite_core::{
+    hook::{ConfigProblem, Hook, NotifyFailure, Verdict, Violation},
+    redact::{Redactor, RuleSet},
+    request::{FieldViolation, patch},
+    spec::ArgValue,
+};
+use ignite_plugins::{CallError, Plugin};
+
+use super::{Case, Outcome, shape};
+
+const IDEMPOTENCY_KEY: &str = "bld_01JWB7X0000000000000000000/0";
+
+impl Case {
+    /// The configuration is checked first, as it is when a policy is put; one that the plugin refuses is a failure.
+    pub(crate) async fn on_plugin(&self, plugin: &Plugin, hook: Hook) -> Outcome {
+        match plugin
+            .check_config(&self.settings.config, self.settings.limits)
+            .await
+        {
+            Ok(problems) if problems.is_empty() => {}
+            Ok(problems) => return failed(problems.iter().map(shown_problem)),
+            Err(error) => return failed([format!("check-config: {error}")]),
+        }
+        match self.call(plugin, hook).await {
+            Ok(outcome) => outcome,
+            Err(error) => failed([error.to_string()]),
+        }
+    }
+
+    /// The call alone, and what it says taken over.
+    pub(crate) async fn call(&self, plugin: &Plugin, hook: Hook) -> Result<Outcome, CallError> {
+        let (settings, caller, spec) = (&self.settings, &self.caller, &self.spec);
+        Ok(match hook {
+            Hook::Rewrite => {
+                let said = plugin.rewrite(settings, caller, spec).await?;
+                // Which secrets a gateway has stored is not known here.
+                match patch(spec, &said.changes, &shape::rules(), &|_| true) {
+                    Ok(patched) => Outcome {
+                        verdict: if patched.changes.is_empty() {
+                            "unchanged"
+                        } else {
+                            "changed"
+                        },
+                        messages: said.warnings,
+                        changes: patched.changes,
+                        redacted: None,
+                    },
+                    Err(refused) => failed(refused.iter().map(shown_field)),
+                }
+            }
+            Hook::Validate => judged(plugin.validate(settings, caller, spec).await?),
+            Hook::Inspect => match &self.found {
+                Some(found) => judged(plugin.inspect(settings, caller, spec, found).await?),
+                None => failed(["found.dockerfile is missing".to_owned()]),
+            },
+            Hook::Redact => match RuleSet::new(&plugin.rules(settings, caller, spec).await?) {
+                Ok(rules) => {
+                    let redactor = Redactor::with_rules(spec.secret_values(), &rules);
+                    applied(
+                        self.expect
+                            .sample
+                            .as_deref()
+                            .map(|sample| redactor.redact_text(sample)),
+                    )
+                }
+                Err(problems) => failed(problems.iter().map(ToString::to_string)),
+            },
+            Hook::RedactScan => {
+                let sample = self.expect.sample.as_deref().unwrap_or_default();
+                let ranges = plugin.scan(settings, sample.as_bytes()).await?;
+                applied(Some(masked(sample.as_bytes(), ranges)))
+            }
+            Hook::Notify => match plugin.notify(settings, IDEMPOTENCY_KEY, 1, &self.build).await? {
+                Ok(()) => Outcome {
+                    verdict: "delivered",
+                    ..Outcome::default()
+                },
+                Err(NotifyFailure::Again(why)) => failed([format!("again: {why}")]),
+                Err(NotifyFailure::Never(why)) => failed([format!("never: {why}")]),
+            },
+        })
+    }
+}
+
+fn judged(verdict: Verdict) -> Outcome {
+    let (verdict, messages) = match verdict {
+        Verdict::Allow { warnings } => ("allow", warnings),
+        Verdict::Deny { violations } => ("deny", violations.iter().map(shown_violation).collect()),
+        Verdict::Hold { reason } => ("hold", vec![reason]),
+    };
+    Outcome {
+        verdict,
+        messages,
+        ..Outcome::default()
+    }
+}
+
+fn applied(redacted: Option<String>) -> Outcome {
+    Outcome {
+        verdict: "applied",
+        redacted,
+        ..Outcome::default()
+    }
+}
+
+pub(super) fn failed(messages: impl IntoIterator<Item = String>) -> Outcome {
+    Outcome {
+        verdict: "failed",
+        messages: messages.into_iter().collect(),
+        ..Outcome::default()
+    }
+}
+
+/// The lines without what the ranges cover. Ranges that touch are one.
+fn masked(lines: &[u8], mut ranges: Vec<Range<usize>>) -> String {
+    ranges.sort_by_key(|range| range.start);
+    let mut out = Vec::new();
+    let mut shown = 0;
+    for range in ranges {
+        if range.start > shown || (range.start == 0 && shown == 0) {
+            out.extend_from_slice(lines.get(shown..range.start).unwrap_or_default());
+            out.extend_from_slice(ArgValue::MASK.as_bytes());
+        }
+        shown = shown.max(range.end);
+    }
+    out.extend_from_slice(lines.get(shown..).unwrap_or_default());
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+pub(crate) fn shown_violation(violation: &Violation) -> String {
+    match violation.field.as_str() {
+        "" => violation.message.clone(),
+        field => format!("{field}: {}", violation.message),
+    }
+}
+
+pub(crate) fn shown_field(violation: &FieldViolation) -> String {
+    match violation.field.as_str() {
+        "" => violation.description.clone(),
+        field => format!("{field}: {}", violation.description),
+    }
+}
+
+pub(crate) fn shown_problem(problem: &ConfigProblem) -> String {
+    format!("config{}: {}", problem.path, problem.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_that_touch_or_overlap_are_masked_once() {
+        let shown = |ranges: &[Range<usize>]| masked(b"0123456789", ranges.to_vec());
+        assert_eq!(shown(&[]), "0123456789");
+        assert_eq!(shown(&[0..2, 4..5]), "***23***56789");
+        assert_eq!(shown(&[8..10, 0..1]), "***1234567***");
+        assert_eq!(shown(&[2..4, 4..5, 3..6]), "01***6789");
+    }
+}
