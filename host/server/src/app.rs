@@ -164,7 +164,6 @@ impl App {
             contexts: Arc::clone(&contexts),
             executor,
             registry,
-            policies: Arc::clone(&policies),
             gates: Arc::clone(&gates),
             outbox: Arc::clone(&outbox),
         };

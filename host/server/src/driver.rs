@@ -25,7 +25,6 @@ use crate::{
     executor::{Executor, local::Limits},
     hooks::Gates,
     outbox::Outbox,
-    policies::Policies,
     registry::Registry,
     sources::contexts::ContextStore,
     store::{Created, Idempotency, Store, logs::LogStore},
@@ -78,8 +77,7 @@ pub struct Parts {
     pub contexts: Arc<ContextStore>,
     pub executor: Arc<dyn Executor>,
     pub registry: Registry,
-    pub policies: Arc<Policies>,
-    /// The same, as the path of a build sees them.
+    /// What judges builds: the organizations' policies.
     pub gates: Arc<dyn Gates>,
     pub outbox: Arc<Outbox>,
 }
