@@ -17,4 +17,5 @@ pub mod reconcile;
 pub mod redact;
 pub mod request;
 pub mod run;
+pub mod secrets;
 pub mod spec;

@@ -9,6 +9,7 @@ use futures::stream::BoxStream;
 use ignite_core::{
     ids::{OrgId, RunId},
     run::{FetchReport, ObservedRun, RunEnd},
+    secrets::RunSecrets,
     spec::{ArgValue, GitSource},
 };
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ pub mod scripted;
 
 /// Everything an executor needs to run one attempt of one platform of a build.
 ///
-/// Carries secret values in `build_args`: an executor hands them on by environment or by a file that only the run can read,
+/// Carries secret values in `build_args` and `secrets`: an executor hands them on by environment or by a file that only the run can read,
 /// never by argv, and never keeps them in clear once the run has started.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct RunPlan {
@@ -32,6 +33,9 @@ pub struct RunPlan {
     pub kaniko_args: Vec<String>,
     /// Kaniko's `--build-arg NAME` reads each of these from its own environment.
     pub build_args: BTreeMap<String, ArgValue>,
+    /// What the organization keeps for its builds, as far as this run needs it.
+    #[serde(default)]
+    pub secrets: RunSecrets,
     /// For the fetch and the build step together.
     pub timeout: Duration,
     /// Once it has fetched, the run waits for [`Executor::go_ahead`] before it builds. The wait counts towards `timeout`.

@@ -11,6 +11,7 @@ use ignite_core::{
     ids::RunId,
     kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
     run::{EndCause, RunEnd},
+    secrets::RunSecrets,
     spec::{BuildSpec, Source},
 };
 
@@ -291,6 +292,7 @@ fn plan(
         }
         .args(),
         build_args: spec.build_args().clone(),
+        secrets: RunSecrets::default(),
         timeout: spec.timeout(),
         gated,
     }

@@ -133,6 +133,7 @@ impl Local {
             dockerfile: "Dockerfile".to_owned(),
             kaniko_args: args.to_vec(),
             build_args: Default::default(),
+            secrets: Default::default(),
             timeout: Duration::from_secs(100),
             gated: false,
         }
