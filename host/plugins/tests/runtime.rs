@@ -15,6 +15,8 @@ mod common;
 mod admission;
 #[path = "runtime/calls.rs"]
 mod calls;
+#[path = "runtime/failures.rs"]
+mod failures;
 #[path = "runtime/hostile.rs"]
 mod hostile;
 #[path = "runtime/neighbours.rs"]
