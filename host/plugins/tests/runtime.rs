@@ -23,3 +23,5 @@ mod hostile;
 mod neighbours;
 #[path = "runtime/notify.rs"]
 mod notify;
+#[path = "runtime/outside.rs"]
+mod outside;
