@@ -69,6 +69,7 @@ mod operator {
     mod backup;
     mod configuration;
     mod daemon_log;
+    mod metrics;
 }
 
 mod restart {
