@@ -51,6 +51,7 @@ use crate::{
     vault::{Vault, VaultError},
 };
 
+pub mod keys;
 pub mod logging;
 
 /// An archive may unpack to this many times what may be uploaded.
@@ -133,7 +134,7 @@ impl App {
         };
         let store = Arc::new(Store::open(&data, options)?);
         let logs = Arc::new(LogStore::open(&data, LogOptions::default())?);
-        let vault = Arc::new(Vault::open(&config.master_key_file, &store).await?);
+        let vault = Arc::new(Vault::open(&config.master_key, &store).await?);
         let contexts = Arc::new(ContextStore::local(&config.data_dir.join("contexts"))?);
         let plugins = Arc::new(plugins(config, &store)?);
         let runtime = runtime(config, &vault, Arc::clone(&plugins) as _)?;

@@ -224,10 +224,7 @@ impl Service {
             .spec(earlier.id)
             .await?
             .ok_or(StoreError::Dangling(earlier.id))?;
-        let spec = self
-            .vault
-            .open_spec(&caller.org, earlier.id, &sealed)
-            .map_err(Error::internal)?;
+        let spec = self.vault.open_spec(&caller.org, earlier.id, &sealed).await?;
         let there = match spec.source() {
             Source::Archive(context) => self.touch_context(caller, context).await?,
             Source::Git(_) => true,
@@ -350,10 +347,7 @@ impl Service {
             build = build.held(judgement.hold);
         }
         let build = Arc::new(build);
-        let sealed = self
-            .vault
-            .seal_spec(&caller.org, id, spec)
-            .map_err(Error::internal)?;
+        let sealed = self.vault.seal_spec(&caller.org, id, spec).await?;
         match self.driver.create(build, sealed, idempotency).await? {
             Some(Created::New) => {
                 tracing::info!(build = %id, org = %caller.org, subject = %caller.subject, "build.accepted");

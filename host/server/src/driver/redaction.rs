@@ -15,9 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Driver, Live};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     hooks::{self, Gate},
-    store::codec::{self, FORMAT_1},
     vault::Purpose,
 };
 
@@ -78,21 +77,16 @@ async fn kept(
 ) -> Result<Kept> {
     let build = live.current();
     let (store, vault) = (&driver.parts.store, &driver.parts.vault);
+    let purpose = Purpose::Redaction(build.id);
     if let Some(sealed) = store.redaction(build.id).await? {
-        let plain = vault
-            .unseal(Purpose::Redaction, &build.org, build.id, &sealed)
-            .map_err(Error::internal)?;
-        return codec::decode_record(FORMAT_1, &plain).map_err(Error::internal);
+        return Ok(vault.open_record(&build.org, purpose, &sealed).await?);
     }
     let asked = gate.redaction(&hooks::caller_of(&build), spec).await;
     let kept = Kept {
         rules: asked.given,
         withhold: asked.withhold,
     };
-    let plain = codec::encode_record(FORMAT_1, &kept).map_err(Error::internal)?;
-    let sealed = vault
-        .seal(Purpose::Redaction, &build.org, build.id, &plain)
-        .map_err(Error::internal)?;
+    let sealed = vault.seal_record(&build.org, purpose, &kept).await?;
     // Nothing is redacted by rules that a restart would not find.
     store.put_redaction(build.id, sealed).await?;
     let reports = asked.reports;

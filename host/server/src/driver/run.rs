@@ -195,7 +195,7 @@ async fn resume(driver: &Driver, live: &Arc<Live>, run: RunId) -> Result<(BuildS
         .parts
         .vault
         .open_spec(&build.org, build.id, &sealed)
-        .map_err(Error::internal)?;
+        .await?;
     let redaction = redaction::redaction(driver, live, run, &spec).await?;
     let registry = &driver.settings.registry;
     let reader = LogReader::new(kaniko::image_refs(

@@ -68,8 +68,7 @@ impl Service {
     async fn redacted(&self, build: &Arc<Build>, text: &str) -> Result<String> {
         let sealed = self.store.spec(build.id).await?;
         let sealed = sealed.ok_or(StoreError::Dangling(build.id))?;
-        let opened = self.vault.open_spec(&build.org, build.id, &sealed);
-        let spec = opened.map_err(Error::internal)?;
+        let spec = self.vault.open_spec(&build.org, build.id, &sealed).await?;
         Ok(Redactor::new(spec.secret_values()).redact_text(text))
     }
 }
