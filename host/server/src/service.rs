@@ -27,6 +27,7 @@ use crate::{
     policies::Policies,
     principal::{Principal, Scope},
     registry::import::Importer,
+    secrets::Secrets,
     sources::contexts::{ContextStore, StoredContext, UploadLimits},
     store::{BuildFilter, ContextRow, Created, Idempotency, Store, StoreError, logs::LogStore},
     vault::Vault,
@@ -39,6 +40,7 @@ mod judging;
 mod notifications;
 mod plugins;
 mod policies;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +68,7 @@ pub struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) logs: Arc<LogStore>,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) contexts: Arc<ContextStore>,
     pub(crate) driver: Arc<Driver>,
     pub policies: Arc<Policies>,
@@ -98,7 +101,11 @@ impl Service {
         let spec = request::check(submission, &self.rules).map_err(Error::InvalidArgument)?;
         let (id, status) = match self.replayed(caller, idempotency.as_ref()).await? {
             Some(earlier) => earlier,
-            None => self.admit(caller, spec, inline, idempotency).await?,
+            None => {
+                let stored = self.secrets.names(&caller.org).await?;
+                let spec = spec.with_stored_secrets(stored.iter().map(String::as_str));
+                self.admit(caller, spec, inline, idempotency).await?
+            }
         };
         Ok(v1::CreateBuildResponse {
             build_id: id.to_string(),
@@ -238,6 +245,17 @@ impl Service {
                 ),
             });
         }
+        let stored = self.secrets.names(&caller.org).await?;
+        if let Some(gone) = spec.stored_secrets().find(|name| !stored.contains(*name)) {
+            return Err(Error::FailedPrecondition {
+                reason: "SECRET_MISSING",
+                message: format!(
+                    "{} takes the value of an arg from the stored secret {gone}, which is not stored any more: store it \
+                     again, or create a new build",
+                    request.build_id
+                ),
+            });
+        }
         // As it ran: what rewriters made of it then is what they, or those of today's policy, are shown now.
         let (id, status) = self.admit(caller, spec, None, idempotency).await?;
         Ok(v1::RetryBuildResponse {
@@ -280,28 +298,6 @@ impl Service {
             context_id: stored.id.to_string(),
             size_bytes: i64::try_from(stored.size_bytes).unwrap_or(i64::MAX),
             sha256: stored.id.sha256_hex(),
-        })
-    }
-
-    pub async fn save_build_secrets(
-        &self,
-        caller: &Principal,
-        _request: v1::SaveBuildSecretsRequest,
-    ) -> Result<v1::SaveBuildSecretsResponse> {
-        caller.require(Scope::SecretsWrite)?;
-        Err(Error::Unimplemented {
-            what: "SaveBuildSecrets",
-        })
-    }
-
-    pub async fn get_build_secrets(
-        &self,
-        caller: &Principal,
-        _request: v1::GetBuildSecretsRequest,
-    ) -> Result<v1::GetBuildSecretsResponse> {
-        caller.require(Scope::SecretsRead)?;
-        Err(Error::Unimplemented {
-            what: "GetBuildSecrets",
         })
     }
 

@@ -17,6 +17,7 @@ use super::{Driver, Live};
 use crate::{
     error::Result,
     hooks::{self, Gate},
+    secrets::Snapshot,
     vault::Purpose,
 };
 
@@ -41,10 +42,11 @@ pub(super) async fn redaction(
     live: &Arc<Live>,
     run: RunId,
     spec: &BuildSpec,
+    snapshot: &Snapshot,
 ) -> Result<Redaction> {
     let Some(gate) = hooks::pinned(driver.parts.gates.as_ref(), &live.current()).await? else {
         return Ok(Redaction {
-            redactor: Redactor::new(spec.secret_values()),
+            redactor: Redactor::new(hidden(spec, snapshot)),
             withhold: None,
             scanner: None,
         });
@@ -62,10 +64,17 @@ pub(super) async fn redaction(
         ),
     };
     Ok(Redaction {
-        redactor: Redactor::with_rules(spec.secret_values(), &rules),
+        redactor: Redactor::with_rules(hidden(spec, snapshot), &rules),
         withhold,
         scanner: hooks::acts_at(gate.as_ref(), Hook::RedactScan).then_some(gate),
     })
+}
+
+/// The values that the log and the record of a run must not show, as known when it starts: those of its own args, and all that the
+/// organization had stored then. What is stored while it runs is another run's; it would have to be added to the redactor of the
+/// stream under way, here.
+fn hidden<'a>(spec: &'a BuildSpec, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a str> {
+    spec.secret_values().chain(snapshot.values())
 }
 
 async fn kept(

@@ -29,6 +29,7 @@ mod cancel;
 mod gated;
 mod redacted;
 mod restart;
+mod secrets;
 
 pub(crate) const DIGEST: &str = "sha256:0123456789012345678901234567890123456789012345678901234567890123";
 const DEADLINE: Duration = Duration::from_secs(30);

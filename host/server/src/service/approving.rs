@@ -13,6 +13,7 @@ use crate::{
     clock,
     error::{Error, Result},
     principal::{Principal, Scope},
+    secrets::Snapshot,
     store::StoreError,
 };
 
@@ -69,6 +70,8 @@ impl Service {
         let sealed = self.store.spec(build.id).await?;
         let sealed = sealed.ok_or(StoreError::Dangling(build.id))?;
         let spec = self.vault.open_spec(&build.org, build.id, &sealed).await?;
-        Ok(Redactor::new(spec.secret_values()).redact_text(text))
+        let stored = Snapshot::take(self.secrets.load(&build.org).await?, &spec);
+        let values = spec.secret_values().chain(stored.values());
+        Ok(Redactor::new(values).redact_text(text))
     }
 }
