@@ -18,6 +18,7 @@ mod image;
 mod labels;
 mod patch;
 mod paths;
+pub mod ssh;
 
 #[cfg(test)]
 mod tests;
