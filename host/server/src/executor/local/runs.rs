@@ -106,6 +106,12 @@ impl Runs {
                 dockerfile: plan.dockerfile.clone(),
                 limits: self.config.archive.clone(),
                 git: self.config.git.clone(),
+                has_login: false,
+                build_args: plan
+                    .build_args
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.is_secret()))
+                    .collect(),
             };
             new.write_json(fetch::PLAN_FILE, &fetch)?;
             create(&new.log(), 0o600)?;
