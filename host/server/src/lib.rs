@@ -21,4 +21,5 @@ pub mod registry;
 pub mod service;
 pub mod sources;
 pub mod store;
+mod unnamed;
 pub mod vault;

@@ -37,6 +37,7 @@ mod follow;
 mod layout;
 mod leftovers;
 mod orders;
+mod private;
 mod runs;
 mod runtime;
 mod sandbox;

@@ -5,17 +5,10 @@
 //! By https git asks a helper, and only for the one host and scheme that the helper is set up for, and only once the server
 //! has asked. By ssh nothing of the machine's takes part: no agent, no configuration, no known hosts but the stored ones.
 
-use std::{
-    fmt::Write as _,
-    fs::File,
-    io::{self, Write},
-    os::fd::AsRawFd,
-    process::Command,
-};
+use std::{fmt::Write as _, fs::File, io, os::fd::AsRawFd, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ignite_core::secrets::{GitHttpsLogin, GitLogin, GitSshLogin};
-use rustix::fs::{MemfdFlags, Mode, fchmod, memfd_create};
 use url::{Host, Url};
 use zeroize::Zeroizing;
 
@@ -24,6 +17,7 @@ use super::{
     error::{GitError, Shown},
     origin::{Origin, Place, Scheme},
 };
+use crate::unnamed;
 
 /// The organization's login, and the source that it is for.
 pub(super) struct Logins<'a> {
@@ -245,15 +239,15 @@ impl Access {
             ));
         }
         let lines = Zeroizing::new(format!("username={username}\npassword={password}\n"));
-        let answer = in_memory(lines.as_bytes())
+        let answer = unnamed::holding(lines.as_bytes())
             .map_err(|source| GitError::internal("holding the git login", &source))?;
         Ok(Self::Password { answer })
     }
 
     fn key(login: &GitSshLogin) -> io::Result<Self> {
         Ok(Self::Key {
-            key: in_memory(text_file(login.private_key.reveal()).as_bytes())?,
-            known_hosts: in_memory(text_file(&login.known_hosts).as_bytes())?,
+            key: unnamed::holding(text_file(login.private_key.reveal()).as_bytes())?,
+            known_hosts: unnamed::holding(text_file(&login.known_hosts).as_bytes())?,
         })
     }
 }
@@ -309,16 +303,6 @@ fn text_file(text: &str) -> Zeroizing<String> {
         lines.push('\n');
     }
     lines
-}
-
-/// A file in memory that has no name, for this user alone.
-fn in_memory(bytes: &[u8]) -> io::Result<File> {
-    let file = memfd_create("login", MemfdFlags::CLOEXEC)?;
-    // ssh takes no key that others may read.
-    fchmod(&file, Mode::RUSR | Mode::WUSR)?;
-    let mut file = File::from(file);
-    file.write_all(bytes)?;
-    Ok(file)
 }
 
 /// The file for a process that this one started.
