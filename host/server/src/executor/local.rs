@@ -155,7 +155,12 @@ impl LocalConfig {
                 self.kaniko.display()
             ));
         }
-        let files = [&self.docker_config, &self.ca_bundle, &self.registry_ca_file];
+        let files = [
+            &self.docker_config,
+            &self.ca_bundle,
+            &self.registry_ca_file,
+            &self.git.ca_file,
+        ];
         for file in files.into_iter().flatten() {
             if !file.is_absolute() || !file.is_file() {
                 return unsupported(format!("{} is not the absolute path of a file", file.display()));
