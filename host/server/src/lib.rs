@@ -23,4 +23,5 @@ pub mod secrets;
 pub mod service;
 pub mod sources;
 pub mod store;
+mod unnamed;
 pub mod vault;
