@@ -122,7 +122,7 @@ fn cut<'a>(bytes: &'a [u8], part: &(Index, Index)) -> &'a [u8] {
 fn text(pieces: &[Piece], secrets: &[&str], length_min: usize) -> Vec<u8> {
     let forms: Vec<_> = secrets
         .iter()
-        .filter_map(|secret| forms::needles(secret, length_min))
+        .filter_map(|secret| forms::needles(secret, length_min, usize::MAX))
         .flatten()
         .collect();
     let mut raw = Vec::new();
