@@ -139,6 +139,29 @@ fn at_a_pause_lines_are_out_and_what_is_cut_off_is_not() {
 }
 
 #[test]
+fn a_secret_is_found_wherever_two_long_chunks_meet() {
+    let secret = "https://X7#kQ!9Z@example.com/and/more";
+    let (before, behind) = (". ".repeat(300), " .".repeat(300));
+    let new = redactor(&[secret], &[], plain());
+    for form in &new.search.secrets {
+        let form = String::from_utf8_lossy(form);
+        let whole = format!("{before}{form}{behind}");
+        for cut in before.len()..before.len() + form.len().min(50) {
+            let mut redactor = new.restarted();
+            let mut out = Vec::new();
+            redactor.push(&whole.as_bytes()[..cut], &mut out);
+            redactor.push(&whole.as_bytes()[cut..], &mut out);
+            redactor.finish(&mut out);
+            assert_eq!(
+                String::from_utf8_lossy(&out),
+                format!("{before}***{behind}"),
+                "{form} {cut}"
+            );
+        }
+    }
+}
+
+#[test]
 fn output_never_stands_within_a_control_sequence() {
     let mut redactor = redactor(&["ab-aaa"], &[], Options::default());
     let mut out = Vec::new();
