@@ -25,7 +25,10 @@ async fn builds_and_plugins_are_counted_for_who_asks_at_the_metrics_address() {
     platform.run(&["policy", "put", policy.to_str().unwrap()]);
     let caller = gateway.caller();
     caller
-        .succeed(caller::inline("counted", &Context::scratch("COPY f /\n").file("f", "x")))
+        .succeed(caller::inline(
+            "counted",
+            &Context::scratch("COPY f /\n").file("f", "x"),
+        ))
         .await;
     let refused = caller::inline("uncounted", &Context::scratch("COPY f /\n").file("f", "x"));
     caller.try_create(refused).await.unwrap_err();

@@ -11,6 +11,7 @@ use ignite_core::{
     ids::RunId,
     kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
     run::{EndCause, RunEnd},
+    secrets::RunSecrets,
     spec::{BuildSpec, MissingSecrets, Source},
 };
 
@@ -133,17 +134,17 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         context.as_ref(),
         gate.is_some(),
     );
-    let (end, word) = match plan {
+    let (end, word) = match &plan {
         // The executor has not heard of it: there is nothing to stop.
         _ if is_new && live.current().cancel_requested => (ended(EndCause::Stopped), Word::Allowed),
         // Nor of this.
         Err(missing) => (
             ended(EndCause::Stopped),
             Word::Denied {
-                failure: secrets::missing(&missing),
+                failure: secrets::missing(missing),
             },
         ),
-        Ok(plan) => match ensure(driver, live, &plan).await {
+        Ok(plan) => match ensure(driver, live, plan).await {
             Ok(()) => follow(driver, live, run, &spec, gate.as_deref(), &mut pipeline, from).await?,
             Err(error) => (lost(&error), Word::Allowed),
         },
@@ -153,7 +154,10 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
     let not_built = inspect::note(&word).filter(|_| !live.current().cancel_requested);
     let outcome = match inspect::outcome(word).filter(|_| not_built.is_some()) {
         Some(outcome) => outcome,
-        None => outcome(driver, live, &spec, &plan.secrets, &end, &pipeline).await,
+        None => {
+            let secrets = plan.map(|plan| plan.secrets).unwrap_or_default();
+            outcome(driver, live, &spec, &secrets, &end, &pipeline).await
+        }
     };
     if let Some(text) = not_built {
         pipeline
