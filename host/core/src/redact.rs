@@ -61,6 +61,14 @@ mod tests;
 pub use detectors::{Detection, detections};
 pub use rules::{RuleProblem, RuleSet};
 
+/// Shorter secrets, without the white space around them, would blank out half of a log.
+pub const SECRET_BYTES_MIN: usize = 6;
+
+/// Whether a secret is not looked for, by default: see [`Options::length_min`].
+pub fn is_too_short(secret: &str) -> bool {
+    secret.trim_ascii().len() < SECRET_BYTES_MIN
+}
+
 /// Where a merged range that goes on is cut.
 const RANGE_BYTES_MAX: usize = 64 * 1024;
 
@@ -106,7 +114,7 @@ struct Search {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            length_min: 6,
+            length_min: SECRET_BYTES_MIN,
             detectors: true,
         }
     }

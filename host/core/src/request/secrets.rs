@@ -12,6 +12,7 @@ use base64::{
 use zeroize::Zeroizing;
 
 use super::{FieldViolation, Violations, args, keyed};
+use crate::redact::{SECRET_BYTES_MIN, is_too_short};
 use crate::secrets::{GitLogin, RegistryLogin, SecretText};
 
 mod git;
@@ -26,8 +27,6 @@ const AUTHS_BYTES_MAX: usize = 128 * 1024;
 const USERNAME_BYTES_MAX: usize = 256;
 const BUILD_SECRETS_MAX: usize = 100;
 const BUILD_SECRETS_BYTES_MAX: usize = 256 * 1024;
-/// A shorter one would have to be taken out of a log wherever its letters happen to stand.
-pub const BUILD_SECRET_BYTES_MIN: usize = 6;
 
 /// As in Docker's configuration, where some writers leave the padding out.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -254,11 +253,11 @@ fn check_build_secrets(
         // They become args.
         if let Some(wrong) = args::wrong_with(name, value.reveal()) {
             found.add(field, wrong);
-        } else if value.reveal().trim().len() < BUILD_SECRET_BYTES_MIN {
+        } else if is_too_short(value.reveal()) {
             found.add(
                 field,
                 format!(
-                    "the value must be at least {BUILD_SECRET_BYTES_MIN} bytes: a shorter one cannot be kept out of logs"
+                    "the value must be at least {SECRET_BYTES_MIN} bytes: a shorter one cannot be kept out of logs"
                 ),
             );
         }

@@ -22,6 +22,7 @@ use std::{
 
 use ignite_core::{
     dockerfile as parser,
+    redact::SECRET_BYTES_MIN,
     run::{FetchFailure, FetchReport},
     secrets::GitLogin,
     spec::ArgValue,
@@ -61,6 +62,9 @@ pub struct FetchPlan {
     /// Names of the build args that are given, and whether each is a secret.
     #[serde(default)]
     pub build_args: BTreeMap<String, bool>,
+    /// Secret build args that are too short to be masked.
+    #[serde(default)]
+    pub unmasked: Vec<String>,
 }
 
 /// Why the step failed. The message is fit for the user.
@@ -182,9 +186,15 @@ fn read_login(input: &mut dyn Read) -> io::Result<GitLogin> {
     serde_json::from_slice(&text).map_err(|_| io::Error::other("it is damaged"))
 }
 
-/// Tells where the Dockerfile writes the value of a secret build arg into the image: it is its owner's to decide, but rarely
-/// meant.
+/// Tells which secrets the log will show, and where the Dockerfile writes the value of a secret build arg into the image: it is
+/// its owner's to decide, but rarely meant.
 fn warn_of_secrets(text: &str, plan: &FetchPlan, progress: &mut dyn FnMut(&str)) {
+    for name in &plan.unmasked {
+        progress(&format!(
+            "[ignite] warning: the value of the secret {name} is shorter than {SECRET_BYTES_MIN} bytes, so the log shows it wherever a \
+             step does"
+        ));
+    }
     let given = plan
         .build_args
         .iter()

@@ -13,6 +13,7 @@ use std::{
 
 use ignite_core::{
     ids::RunId,
+    redact::is_too_short,
     run::{EndCause, ObservedRun, RunEnd},
 };
 use rustix::process::{PidfdFlags, Signal};
@@ -115,6 +116,12 @@ impl Runs {
                     .build_args
                     .iter()
                     .map(|(name, value)| (name.clone(), value.is_secret()))
+                    .collect(),
+                unmasked: plan
+                    .build_args
+                    .iter()
+                    .filter(|(_, value)| value.is_secret() && is_too_short(value.reveal()))
+                    .map(|(name, _)| name.clone())
                     .collect(),
             };
             new.write_json(fetch::PLAN_FILE, &fetch)?;

@@ -9,6 +9,7 @@ struct Run {
     /// The step's standard input.
     login: Option<GitLogin>,
     build_args: BTreeMap<String, bool>,
+    unmasked: Vec<String>,
     lines: RefCell<Vec<String>>,
 }
 
@@ -20,6 +21,7 @@ impl Run {
             dir: tempfile::tempdir().unwrap(),
             login: None,
             build_args: BTreeMap::new(),
+            unmasked: Vec::new(),
             lines: RefCell::default(),
         }
     }
@@ -33,6 +35,7 @@ impl Run {
             git: open_rules(),
             has_login: self.login.is_some(),
             build_args: self.build_args.clone(),
+            unmasked: self.unmasked.clone(),
         };
         fs::write(
             self.dir.path().join(PLAN_FILE),
@@ -317,6 +320,7 @@ fn the_log_warns_of_secrets_that_end_in_the_image() {
     run.build_args = [("TOKEN", true), ("PLAIN", false)]
         .map(|(name, secret)| (name.to_owned(), secret))
         .into();
+    run.unmasked = vec!["PIN".to_owned()];
     run.fetch_archive("Dockerfile", |tree| {
         let text = "FROM scratch\nARG TOKEN\nARG PLAIN\nENV A=$PLAIN\nENV B=$TOKEN\nRUN use $TOKEN\n";
         fs::write(tree.join("Dockerfile"), text).unwrap();
@@ -327,6 +331,7 @@ fn the_log_warns_of_secrets_that_end_in_the_image() {
     assert_eq!(
         warnings,
         [
+            "[ignite] warning: the value of the secret PIN is shorter than 6 bytes, so the log shows it wherever a step does",
             "[ignite] warning: Dockerfile line 5: ENV puts the secret TOKEN into the image's configuration, for everybody \
              who can pull it; in a RUN step take it by --mount=type=secret,id=TOKEN"
         ]
