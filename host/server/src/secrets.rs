@@ -11,7 +11,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use ignite_core::{
@@ -46,6 +49,8 @@ pub struct Secrets {
     vault: Arc<Vault>,
     /// Of build secrets. Filled by the writing thread in the order of commits, and by reads that no write came in between.
     names: Arc<Cache<OrgId, Arc<Names>>>,
+    /// Goes up with each change that is on disk, before its caller hears of it.
+    generation: Arc<AtomicU64>,
     /// Held from the read to the write of a change.
     saving: Mutex<()>,
 }
@@ -80,6 +85,7 @@ impl Secrets {
             store,
             vault,
             names: Arc::new(Cache::new(ORGS_CACHED)),
+            generation: Arc::default(),
             saving: Mutex::default(),
         }
     }
@@ -94,6 +100,11 @@ impl Secrets {
         let names = Arc::new(self.load(org).await?.names());
         let _gave_way = guard.insert(Arc::clone(&names));
         Ok(names)
+    }
+
+    /// Another one than before: some organization's secrets were changed.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     pub async fn load(&self, org: &OrgId) -> Result<Stored> {
@@ -113,10 +124,14 @@ impl Secrets {
             false => Some(self.vault.seal_record(org, Purpose::Secrets, &stored).await?),
         };
         let (cache, owner, names) = (Arc::clone(&self.names), org.clone(), stored.names());
+        let generation = Arc::clone(&self.generation);
         // If this is cut off here, the row may be written all the same: the writing thread then keeps the names right, and the
         // next change reads what it finds.
         self.store
-            .put_secrets(org, sealed, move || cache.insert(owner, Arc::new(names)))
+            .put_secrets(org, sealed, move || {
+                cache.insert(owner, Arc::new(names));
+                generation.fetch_add(1, Ordering::Release);
+            })
             .await?;
         Ok(())
     }

@@ -71,8 +71,7 @@ pub(super) async fn redaction(
 }
 
 /// The values that the log and the record of a run must not show, as known when it starts: those of its own args, and all that the
-/// organization had stored then. What is stored while it runs is another run's; it would have to be added to the redactor of the
-/// stream under way, here.
+/// organization had stored then. What is stored while it runs comes to them later: see [`super::secrets::Known::look`].
 fn hidden<'a>(spec: &'a BuildSpec, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a str> {
     spec.secret_values().chain(snapshot.values())
 }

@@ -11,11 +11,14 @@ use ignite_core::{
     ids::RunId,
     kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
     run::{EndCause, RunEnd},
-    secrets::RunSecrets,
+    secrets::{RunSecrets, SecretText},
     spec::{BuildSpec, MissingSecrets, Source},
 };
 
-use super::{Driver, Live, inspect, redaction, secrets};
+use super::{
+    Driver, Live, inspect, redaction,
+    secrets::{self, Known},
+};
 use crate::{
     clock,
     error::{Error, Result},
@@ -112,12 +115,8 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         }
     };
     let build = live.current();
-    let Resumed {
-        spec,
-        snapshot,
-        mut pipeline,
-        from,
-    } = resume(driver, live, run).await?;
+    let mut resumed = resume(driver, live, run).await?;
+    let spec = resumed.spec.clone();
 
     // Kept until the run is over: an executor may come back to the file.
     let context = match spec.source() {
@@ -130,7 +129,7 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         live,
         run,
         &spec,
-        snapshot,
+        &resumed.known.snapshot,
         context.as_ref(),
         gate.is_some(),
     );
@@ -145,10 +144,11 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
             },
         ),
         Ok(plan) => match ensure(driver, live, plan).await {
-            Ok(()) => follow(driver, live, run, &spec, gate.as_deref(), &mut pipeline, from).await?,
+            Ok(()) => follow(driver, live, run, gate.as_deref(), &mut resumed).await?,
             Err(error) => (lost(&error), Word::Allowed),
         },
     };
+    let mut pipeline = resumed.pipeline;
     pipeline.finish(end.ended_at_ms).await.map_err(Error::internal)?;
     // A run that was not to go on had no go-ahead: nothing was built, however it came to its end.
     let not_built = inspect::note(&word).filter(|_| !live.current().cancel_requested);
@@ -207,8 +207,8 @@ async fn note_lost(driver: &Driver, live: &Arc<Live>, run: RunId, failure: &Fail
 /// What it takes to go on with a run.
 struct Resumed {
     spec: BuildSpec,
-    /// What the run is given of its organization's secrets.
-    snapshot: Snapshot,
+    /// What the run is given of its organization's secrets, and what is hidden.
+    known: Known,
     /// Its log where the store has it.
     pipeline: Pipeline,
     /// Where to follow the executor from.
@@ -255,7 +255,7 @@ async fn resume(driver: &Driver, live: &Arc<Live>, run: RunId) -> Result<Resumed
     }
     Ok(Resumed {
         spec,
-        snapshot,
+        known: Known::new(snapshot),
         pipeline,
         from,
     })
@@ -300,7 +300,7 @@ fn plan(
     live: &Live,
     run: RunId,
     spec: &BuildSpec,
-    snapshot: Snapshot,
+    snapshot: &Snapshot,
     context: Option<&ContextFile>,
     gated: bool,
 ) -> std::result::Result<RunPlan, MissingSecrets> {
@@ -331,7 +331,7 @@ fn plan(
         }
         .args(),
         build_args: spec.resolved_build_args(|name| snapshot.build_secret(name))?,
-        secrets: snapshot.given,
+        secrets: snapshot.given.clone(),
         timeout: spec.timeout(),
         gated,
     })
@@ -343,11 +343,16 @@ async fn follow(
     driver: &Arc<Driver>,
     live: &Arc<Live>,
     run: RunId,
-    spec: &BuildSpec,
     gate: Option<&dyn Gate>,
-    pipeline: &mut Pipeline,
-    mut from: RawCursor,
+    resumed: &mut Resumed,
 ) -> Result<(RunEnd, Word)> {
+    let Resumed {
+        spec,
+        known,
+        pipeline,
+        from,
+    } = resumed;
+    let build = live.current();
     let mut word = Word::Allowed;
     let executor = &driver.parts.executor;
     let mut failures = 0_u32;
@@ -355,7 +360,7 @@ async fn follow(
         executor.stop(run).await.map_err(Error::internal)?;
     }
     loop {
-        let mut events = executor.follow(run, from);
+        let mut events = executor.follow(run, *from);
         let began = Instant::now();
         let failure = loop {
             let event = tokio::select! {
@@ -383,11 +388,15 @@ async fn follow(
                 }
                 Some(Ok(RunEvent::Output { bytes, end })) => {
                     failures = 0;
+                    let new = known.look(driver, &build, run, spec).await?;
+                    if !new.is_empty() {
+                        pipeline.hide(new.iter().map(SecretText::reveal));
+                    }
                     pipeline
                         .push(&bytes, end, clock::now_ms())
                         .await
                         .map_err(Error::internal)?;
-                    from = end;
+                    *from = end;
                     progress(driver, live, run, pipeline).await?;
                 }
                 Some(Ok(RunEvent::Ended(end))) => return Ok((end, word)),

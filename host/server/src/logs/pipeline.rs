@@ -140,6 +140,11 @@ impl Pipeline {
         self.scanner = Some(Scanner::new(gate, self.head.raw_cursor));
     }
 
+    /// Hides these values too, in all that is not stored yet.
+    pub fn hide<'a>(&mut self, values: impl IntoIterator<Item = &'a str>) {
+        self.redactor.add(values);
+    }
+
     /// Takes raw log bytes that end at `end` in the executor's log; they are redacted, on disk and announced when this returns.
     pub async fn push(&mut self, raw: &[u8], end: RawCursor, now_ms: i64) -> Result<(), PipelineError> {
         if self.scanner.is_some() && self.withheld.is_none() {

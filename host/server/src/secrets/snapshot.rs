@@ -1,4 +1,4 @@
-//! What one run is given and what its log must not show, as it was when the run started.
+//! What one run is given, as it was when the run started, and what its log must not show.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ignite_core::{
@@ -10,7 +10,8 @@ use zeroize::Zeroizing;
 
 use super::Stored;
 
-/// Taken once for a run and kept until its build ends: a restart must redact as before, and hand over what was handed over.
+/// Taken once for a run and kept until its build ends: a restart must redact as before, and hand over what was handed over. What
+/// is stored meanwhile is only hidden.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     pub given: RunSecrets,
@@ -49,6 +50,19 @@ impl Snapshot {
             snapshot.given.mounts = build.content;
         }
         snapshot
+    }
+
+    /// Hides besides what is stored by now. The values that were not hidden before.
+    pub fn hide(&mut self, stored: Stored, spec: &BuildSpec) -> Vec<SecretText> {
+        let now = Self::take(stored, spec);
+        let is_new = |value: &&str| !self.values().any(|known| known == *value);
+        let new: Vec<SecretText> = now
+            .values()
+            .filter(is_new)
+            .map(|value| SecretText::new(value.to_owned()))
+            .collect();
+        self.hidden.extend(new.iter().cloned());
+        new
     }
 
     /// Whether nothing is given and nothing is hidden.

@@ -127,6 +127,27 @@ async fn a_restart_hands_over_and_hides_what_the_run_began_with() {
     assert_eq!(scene.log(id).await, "whole *** half ***\n");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_while_a_run_goes_on_is_hidden_in_its_log_from_then_on() {
+    let mut scene = Scene::start(&[]).await;
+    let id = scene.create().await;
+    let run = scene.started(id, 1).await;
+    scene.executor.print(run, "before rotated-later\n");
+    scene.logged(id, "before rotated-later\n".len()).await;
+    save(&scene, build_secrets(&[("NPM_TOKEN", "rotated-later")])).await;
+    scene.executor.print(run, "after rotated-later, half rotated");
+    scene
+        .logged(id, "before rotated-later\nafter ***, half ".len())
+        .await;
+    // It stays hidden, though it is stored no more and another process goes on.
+    save(&scene, clear_build_secrets()).await;
+    scene.restart().await;
+    scene.executor.print(run, "-later\n");
+    scene.executor.end(run, EndCause::Exited { code: 1 });
+    scene.ended(id).await;
+    assert_eq!(scene.log(id).await, "before rotated-later\nafter ***, half ***\n");
+}
+
 #[tokio::test]
 async fn a_later_attempt_has_what_is_stored_then() {
     let scene = Scene::start(&[]).await;
