@@ -143,7 +143,7 @@ fn plugins(encoder: &mut DescriptorEncoder<'_>, hooks: &[HookMetrics]) -> fmt::R
     for hook in hooks {
         let bounds = LATENCY_MICROS_BOUNDS.iter().map(|micros| seconds(*micros));
         let buckets: Vec<(f64, u64)> = bounds
-            .chain([f64::MAX])
+            .chain([f64::INFINITY])
             .zip(hook.latency_buckets.iter().copied())
             .collect();
         let count = hook.latency_buckets.iter().sum();
