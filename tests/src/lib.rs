@@ -22,6 +22,8 @@ pub mod image;
 pub mod leash;
 pub mod leftovers;
 pub mod paths;
+pub mod planted;
+pub mod processes;
 pub mod raw_logs;
 pub mod receiver;
 pub mod registry;

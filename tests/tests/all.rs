@@ -71,6 +71,11 @@ mod operator {
     mod daemon_log;
 }
 
+mod secrets {
+    mod planted;
+    mod scene;
+}
+
 mod restart {
     mod kill;
     mod terminate;
