@@ -1,94 +1,174 @@
 //! Takes secrets out of a byte stream, exactly, however the stream is cut into chunks.
 //!
-//! What comes out is defined on the stream as a whole: every occurrence of every pattern is found, overlapping ones too;
-//! ranges that share a byte are merged; each merged range is replaced by one `***`. Ranges that merely touch stay apart.
+//! # What comes out
+//!
+//! It is defined on the stream as a whole. Hidden are:
+//!
+//! - **Secrets**: every occurrence of every form of every secret ([`forms`]: as it is, in base64, percent encoding, hex, escaped for
+//!   JSON, XML, shells and Go, each line of one of several) in the *folded* stream, which is the stream without line ends,
+//!   indentation and colours ([`fold`]). What is hidden goes from the first byte of the occurrence to its last, with the gaps between.
+//! - **Tokens** of well-known shapes, where detectors are on ([`detectors`]).
+//! - **Rules** of plugins ([`RuleSet`]). Literals: every occurrence, as it stands. What an expression matches: from left to right, a
+//!   match begins at the first byte where the expression matches within the next `length_max` bytes, and goes as far as the
+//!   expression then goes within them; the next one is looked for behind it.
+//!
+//! Ranges that share a byte are merged; ranges that merely touch stay apart. In the place of a merged range, each stretch between
+//! line ends becomes one `***`, or the rule's replacement if only one rule contributed to it; line ends stay.
 //!
 //! ```text
-//!   raw    a b [s e c r e t] c d [x x] [x x] e [s e
-//!                                               ^ held back: it may become a secret
-//!   out    a b  ***          c d  ***   ***  e
+//!   raw    a b [s e c ⏎ r e t] c d [x x] [x x] e [s e
+//!                                                 ^ held back: it may become a secret
+//!   out    a b  ***   ⏎ ***    c d  ***   ***  e
 //! ```
 //!
-//! A position is safe when no range lies across it and no secret may have begun before it. Output stands exactly at the
-//! last safe position, [`Redactor::held_bytes`] behind the input, so that a stream can be taken up again from there with
-//! an empty redactor and the same patterns, and nothing is lost, doubled or leaked.
+//! A merged range that goes on for more than 64 KiB ends where the first range begins behind those that goes further than all before
+//! (unless more would have to be read to find what else is there). From there on all is as at the beginning of a stream.
 //!
-//! Rules of plugins ([`RuleSet`]) are taken out beside the secrets. Literals count as patterns. What an expression matches is
-//! defined on the whole stream too: from left to right, a match begins at the first byte where the expression matches within
-//! the next `length_max` bytes, and goes as far as the expression then goes within them; the next one is looked for behind it.
-//! A merged range that only one rule contributed to becomes that rule's replacement; any other becomes `***`.
+//! # Where the output stands
+//!
+//! A position is safe when no range lies across it and nothing may have begun before it that is not over. Output stands exactly at
+//! the last safe position, [`Redactor::held_bytes`] behind the input, so that a stream can be taken up again from there with
+//! an empty redactor of the same patterns, and nothing is lost, doubled or leaked.
+//!
+//! What is held is at most 128 KiB and twice the longest stretch that one occurrence can take: of a secret, 129 times the bytes of its
+//! longest form. A text that is made to keep more from being decided, by tokens that begin within each other without end, is
+//! withheld from there on, as is one that the rules' expressions cost too much for.
 
 use std::{fmt, sync::Arc};
 
 use zeroize::Zeroizing;
 
-use self::{search::Search, stream::Stream};
+use self::{
+    detectors::Detectors, expressions::Expressions, needles::Needles, ranges::ShownAs, stream::Stream,
+};
+use crate::spec::ArgValue;
+
+mod detectors;
 mod expressions;
+mod filter;
+mod fold;
+mod forms;
+mod machine;
+mod needles;
 mod ranges;
 mod rules;
-mod search;
+mod show;
 mod stream;
 
 #[cfg(test)]
 mod tests;
 
+pub use detectors::{Detection, detections};
 pub use rules::{RuleProblem, RuleSet};
 
-/// Lines of a multi-line secret that are shorter would blank out half of a log: `}`, `EOF`.
-const LINE_BYTES_MIN: usize = 6;
+/// Where a merged range that goes on is cut.
+const RANGE_BYTES_MAX: usize = 64 * 1024;
+
+/// How to redact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Shorter secrets, in bytes without the white space around them, are not looked for: they would blank out half of a log.
+    pub length_min: usize,
+    /// Take out what looks like a token though it is no known secret.
+    pub detectors: bool,
+}
 
 /// A stream being redacted. `Debug` shows no secret.
 pub struct Redactor {
-    search: Option<Arc<Search>>,
+    search: Arc<Search>,
     stream: Stream,
 }
 
+/// What is looked for.
+#[derive(Clone)]
+struct Search {
+    options: Options,
+    /// Sorted.
+    secrets: Vec<Zeroizing<Vec<u8>>>,
+    /// Which of the secrets given are too short, counted from the first one.
+    too_short: Vec<usize>,
+    given: usize,
+    needles: Arc<Needles>,
+    /// There are more needles than can be searched for, so nothing may be shown.
+    blind: bool,
+    detectors: Option<&'static Detectors>,
+    rules: RuleSet,
+    range_bytes_max: usize,
+    held_bytes_max: usize,
+}
+
+// === impl Options ===
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            length_min: 6,
+            detectors: true,
+        }
+    }
+}
+
+// === impl Redactor ===
+
 impl Redactor {
-    /// Looks for each non-empty value, each line of at least 6 bytes of a value of several lines, each value without the white
-    /// space around it, and each of these as Kaniko's logger quotes it.
+    /// Looks for each secret in all its forms, and for tokens of well-known shapes.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         Self::with_rules(secrets, &RuleSet::default())
     }
 
     /// As [`Self::new`], and takes out what the rules match besides.
     pub fn with_rules<'a>(secrets: impl IntoIterator<Item = &'a str>, rules: &RuleSet) -> Self {
-        let mut patterns: Vec<Zeroizing<String>> = secrets.into_iter().flat_map(forms).collect();
-        patterns.sort_by(|a, b| a.as_str().cmp(b));
-        patterns.dedup();
-        let search = !(patterns.is_empty() && rules.is_empty());
-        let search = search.then(|| Arc::new(Search::new(&patterns, rules)));
+        Self::with_options(secrets, rules, Options::default())
+    }
+
+    pub fn with_options<'a>(
+        secrets: impl IntoIterator<Item = &'a str>,
+        rules: &RuleSet,
+        options: Options,
+    ) -> Self {
+        let mut search = Search::new(rules, options);
+        search.add(secrets);
         Self {
-            stream: Stream::new(search.as_deref()),
-            search,
+            stream: Stream::new(&search),
+            search: Arc::new(search),
         }
+    }
+
+    /// Which secrets are too short to be looked for, so that somebody can be warned: their places in the order in which they were
+    /// given, those of [`Self::add`] behind those of the constructor. Empty ones are not among them.
+    pub fn too_short(&self) -> &[usize] {
+        &self.search.too_short
+    }
+
+    /// Looks for more secrets from where the output stands: in what is held back, and in all that comes. The output goes on
+    /// as that of a redactor of all the secrets that was begun there; so it can be taken up again later, from where it stands then.
+    pub fn add<'a>(&mut self, secrets: impl IntoIterator<Item = &'a str>) {
+        let mut search = Search::clone(&self.search);
+        search.add(secrets);
+        self.stream.begin_anew(&search);
+        self.search = Arc::new(search);
     }
 
     /// A redactor of the same secrets at the beginning of a stream.
     pub fn restarted(&self) -> Self {
         Self {
-            search: self.search.clone(),
-            stream: Stream::new(self.search.as_deref()),
+            search: Arc::clone(&self.search),
+            stream: Stream::new(&self.search),
         }
     }
 
     /// Takes the next raw bytes; appends to `out` what is safe to show by now.
     pub fn push(&mut self, raw: &[u8], out: &mut Vec<u8>) {
-        match &self.search {
-            Some(search) => self.stream.push(search, raw, out),
-            None => out.extend_from_slice(raw),
-        }
+        self.stream.push(&self.search, raw, out);
     }
 
     /// The stream is at its end: appends what was held back, and is ready for another stream.
     pub fn finish(&mut self, out: &mut Vec<u8>) {
-        if let Some(search) = &self.search {
-            self.stream.finish(search, out);
-            self.stream = Stream::new(Some(search));
-        }
+        self.stream.finish(&self.search, out);
+        self.stream = Stream::new(&self.search);
     }
 
-    /// Raw bytes at the end of the input that the output does not reflect yet. Without a bound only where the secrets
-    /// themselves overlap without end, as `aa` does in a long row of `a`; memory stays bounded even then.
+    /// Raw bytes at the end of the input that the output does not reflect yet.
     pub fn held_bytes(&self) -> u64 {
         self.stream.held_bytes()
     }
@@ -112,38 +192,61 @@ impl fmt::Debug for Redactor {
     }
 }
 
-fn forms(secret: &str) -> Vec<Zeroizing<String>> {
-    let mut forms = Vec::new();
-    let mut add = |text: &str| {
-        forms.push(Zeroizing::new(text.to_owned()));
-        forms.push(quoted(text));
-    };
-    if !secret.is_empty() {
-        add(secret);
-    }
-    let lines: Vec<&str> = secret.lines().map(str::trim).collect();
-    let several = lines.iter().filter(|line| !line.is_empty()).count() > 1;
-    for line in lines {
-        // One line with white space around it is the secret itself, of whatever length.
-        if line.len() >= if several { LINE_BYTES_MIN } else { 1 } {
-            add(line);
-        }
-    }
-    forms
-}
+// === impl Search ===
 
-/// As Go's `%q` writes it between its quotes.
-fn quoted(text: &str) -> Zeroizing<String> {
-    let mut out = Zeroizing::new(String::with_capacity(text.len()));
-    for c in text.chars() {
-        match c {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            other => out.push(other),
+impl Search {
+    fn new(rules: &RuleSet, options: Options) -> Self {
+        Self {
+            options,
+            secrets: Vec::new(),
+            too_short: Vec::new(),
+            given: 0,
+            needles: Arc::default(),
+            blind: false,
+            detectors: options.detectors.then(Detectors::all).flatten(),
+            rules: rules.clone(),
+            range_bytes_max: RANGE_BYTES_MAX,
+            held_bytes_max: 0,
         }
     }
-    out
+
+    fn add<'a>(&mut self, secrets: impl IntoIterator<Item = &'a str>) {
+        for secret in secrets {
+            match forms::needles(secret, self.options.length_min) {
+                Some(needles) => self.secrets.extend(needles),
+                None if secret.is_empty() => {}
+                None => self.too_short.push(self.given),
+            }
+            self.given += 1;
+        }
+        self.secrets.sort_by(|a, b| a.as_slice().cmp(b));
+        self.secrets.dedup();
+        match Needles::new(&self.secrets, self.rules.literals()) {
+            Ok(needles) => self.needles = Arc::new(needles),
+            Err(_) => self.blind = true,
+        }
+        let spans = [
+            self.needles.span_bytes_max,
+            self.detectors.map_or(0, Detectors::span_bytes_max),
+            self.rules.expressions().map_or(0, Expressions::length_max),
+        ];
+        let longest = spans.into_iter().max().unwrap_or(0);
+        self.held_bytes_max = longest.saturating_mul(2).saturating_add(2 * RANGE_BYTES_MAX);
+    }
+
+    fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    fn mask(&self) -> &'static str {
+        ArgValue::MASK
+    }
+
+    /// What stands in the place of a range.
+    fn replacement(&self, shown_as: ShownAs) -> &str {
+        match shown_as {
+            ShownAs::Mask => ArgValue::MASK,
+            ShownAs::Rule(rule) => self.rules.replacement(rule),
+        }
+    }
 }

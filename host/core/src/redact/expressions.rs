@@ -25,10 +25,7 @@ use regex_automata::{
 };
 use zeroize::Zeroize;
 
-use super::{
-    ranges::{Range, ShownAs},
-    rules::Expression,
-};
+use super::{ranges::ShownAs, rules::Expression};
 
 /// Of the program of one expression, in bytes.
 const PROGRAM_BYTES_MAX: usize = 1 << 20;
@@ -58,6 +55,14 @@ struct Compiled {
     regex: meta::Regex,
     rule: u16,
     length_max: usize,
+}
+
+/// What an expression matches. Positions count from where the search began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Match {
+    pub(super) start: u64,
+    pub(super) end: u64,
+    pub(super) shown_as: ShownAs,
 }
 
 /// The expressions cost more than any log is worth; nothing can be said of what follows.
@@ -144,6 +149,12 @@ impl Expressions {
     }
 }
 
+impl Expressions {
+    pub(super) fn length_max(&self) -> usize {
+        self.length_max
+    }
+}
+
 // === impl Scan ===
 
 impl Scan {
@@ -172,7 +183,7 @@ impl Scan {
         &mut self,
         expressions: &Expressions,
         raw: &[u8],
-    ) -> Result<(u64, Vec<Range>), TooCostly> {
+    ) -> Result<(u64, Vec<Match>), TooCostly> {
         let mut found = Vec::new();
         self.consumed += raw.len() as u64;
         // By this it judges whether it still helps.
@@ -194,7 +205,7 @@ impl Scan {
     }
 
     /// The stream is at its end: what is found when nothing more comes.
-    pub(super) fn finish(&mut self, expressions: &Expressions) -> Result<Vec<Range>, TooCostly> {
+    pub(super) fn finish(&mut self, expressions: &Expressions) -> Result<Vec<Match>, TooCostly> {
         let mut found = Vec::new();
         let held = std::mem::take(&mut self.held);
         let end = self.held_start + held.len() as u64;
@@ -212,7 +223,7 @@ impl Scan {
         expressions: &Expressions,
         bytes: &[u8],
         mut at: usize,
-        found: &mut Vec<Range>,
+        found: &mut Vec<Match>,
     ) -> Result<usize, TooCostly> {
         // Where the segment under way begins; before it all is decided.
         let mut begin = if self.segment { 0 } else { at };
@@ -259,7 +270,7 @@ impl Scan {
         base: u64,
         begin: usize,
         at: usize,
-        found: &mut Vec<Range>,
+        found: &mut Vec<Match>,
     ) -> Result<(usize, usize), TooCostly> {
         let part = bytes.get(begin..at).unwrap_or_default();
         let end = base + at as u64;
@@ -320,7 +331,7 @@ impl Scan {
         &mut self,
         expressions: &Expressions,
         part: &[u8],
-        found: &mut Vec<Range>,
+        found: &mut Vec<Match>,
         decided: impl Fn(usize) -> u64,
     ) -> Result<(), TooCostly> {
         let base = self.held_start;
@@ -338,7 +349,7 @@ impl Scan {
                 work: 0,
             };
             while let Some((start, end)) = matches.next_before(until) {
-                found.push(Range {
+                found.push(Match {
                     start: base + start as u64,
                     end: base + end as u64,
                     shown_as: ShownAs::Rule(expression.rule),

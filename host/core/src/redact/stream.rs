@@ -1,152 +1,219 @@
 //! Where a stream stands: what was found, what is held back.
 
-use std::collections::VecDeque;
-
-use aho_corasick::automaton::StateID;
 use zeroize::Zeroize;
 
 use super::{
-    expressions::Scan,
-    ranges::{Range, ShownAs, merge, weave},
-    search::Search,
+    Search, detectors,
+    expressions::{self, Scan},
+    needles,
+    ranges::{Range, Ranges},
+    show,
 };
 
-/// Positions count raw bytes from the beginning of the stream.
+/// A long push is taken in pieces of so many bytes, so that no more than that is read again when everything begins anew.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Positions are in the buffer, which begins where the output stands:
 ///
 /// ```text
-///   shown ──────── tail_start ──────── consumed
-///     └ inside one range, ┘ └ the bytes of ┘
-///       so not needed         `tail`: the beginning of a pattern
+///   output ──▶ │ held: bytes of ranges that are not over, and of what may become one │ ◀── input
+///              0                                                                scanned
 /// ```
 #[derive(Debug)]
 pub(super) struct Stream {
-    state: StateID,
-    blind: bool,
-    consumed: u64,
-    /// Output reflects the input up to here.
-    shown: u64,
-    tail_start: u64,
-    tail: Vec<u8>,
-    /// Found, merged, in order, none of them shown yet.
-    ranges: VecDeque<Range>,
-    /// Where the expressions of rules stand, if there are any.
-    scan: Option<Scan>,
+    held: Vec<u8>,
+    /// So many of the bytes held were searched.
+    scanned: usize,
+    needles: needles::Track,
+    detectors: detectors::Track,
+    /// Where the expressions of rules stand, if there are any, and where they have the beginning of the buffer.
+    expressions: Option<(Scan, u64)>,
+    ranges: Ranges,
+    /// Bytes that are not held and not to be shown either: nothing can be told of them any more.
+    withheld: Option<u64>,
 }
 
+/// Nothing can be said of what follows.
+struct Blind;
+
 impl Stream {
-    pub(super) fn new(search: Option<&Search>) -> Self {
-        Self {
-            state: search.map(Search::start).unwrap_or_default(),
-            blind: search.is_some_and(Search::is_blind),
-            consumed: 0,
-            shown: 0,
-            tail_start: 0,
-            tail: Vec::new(),
-            ranges: VecDeque::new(),
-            scan: search.and_then(Search::expressions).map(Scan::new),
-        }
+    pub(super) fn new(search: &Search) -> Self {
+        let mut stream = Self {
+            held: Vec::new(),
+            scanned: 0,
+            needles: needles::Track::default(),
+            detectors: detectors::Track::default(),
+            expressions: None,
+            ranges: Ranges::default(),
+            withheld: None,
+        };
+        stream.begin_anew(search);
+        stream
     }
 
     pub(super) fn held_bytes(&self) -> u64 {
-        self.consumed - self.shown
+        self.withheld.unwrap_or(0) + self.held.len() as u64
     }
 
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
-        self.tail.len() + self.ranges.len()
+        self.held.len() + self.ranges.len()
     }
 
     pub(super) fn push(&mut self, search: &Search, raw: &[u8], out: &mut Vec<u8>) {
-        let raw_start = self.consumed;
-        self.consumed += raw.len() as u64;
-        if self.blind {
-            return self.withhold();
-        }
-        let ranges = &mut self.ranges;
-        self.state = search.run(self.state, raw, |end, length, shown_as| {
-            let end = raw_start + end as u64;
-            let start = end - length as u64;
-            merge(ranges, Range { start, end, shown_as });
-        });
-        let mut begun = self.consumed - search.depth(self.state);
-        if let (Some(scan), Some(expressions)) = (&mut self.scan, search.expressions()) {
-            let Ok((undecided, found)) = scan.push(expressions, raw) else {
-                return self.withhold();
-            };
-            weave(&mut self.ranges, found);
-            begun = begun.min(undecided);
-        }
-        // Whatever is found from now on begins here or later.
-        let across = self.ranges.iter().rev().find(|range| range.start < begun);
-        let safe = match across {
-            Some(range) if range.end > begun => range.start,
-            Some(_) | None => begun,
-        };
-        self.show(search, safe, raw, raw_start, out);
-        self.keep_tail(begun, raw, raw_start);
-    }
-
-    pub(super) fn finish(&mut self, search: &Search, out: &mut Vec<u8>) {
-        if let (Some(scan), Some(expressions), false) = (&mut self.scan, search.expressions(), self.blind) {
-            match scan.finish(expressions) {
-                Ok(found) => weave(&mut self.ranges, found),
-                Err(_) => self.withhold(),
+        for piece in raw.chunks(PIECE_BYTES) {
+            if let Some(withheld) = &mut self.withheld {
+                *withheld += piece.len() as u64;
+            } else if self.held.is_empty() {
+                let rest = self.go_on(search, piece, false, out);
+                self.held.extend_from_slice(piece.get(rest..).unwrap_or_default());
+            } else {
+                self.held.extend_from_slice(piece);
+                self.go_on_held(search, false, out);
             }
         }
-        self.show(search, self.consumed, &[], self.consumed, out);
     }
 
-    /// Nothing more can be told to be fit to show, so all from here on is one range.
-    fn withhold(&mut self) {
-        self.blind = true;
-        self.ranges = VecDeque::from([Range {
-            start: self.shown,
-            end: self.consumed,
-            shown_as: ShownAs::Mask,
-        }]);
-        self.ranges.retain(|range| range.start < range.end);
+    /// Nothing more comes.
+    pub(super) fn finish(&mut self, search: &Search, out: &mut Vec<u8>) {
+        if self.withheld.is_none() {
+            self.go_on_held(search, true, out);
+        }
+        if self.withheld.is_some_and(|withheld| withheld > 0) {
+            out.extend_from_slice(search.mask().as_bytes());
+        }
+    }
+
+    /// What is held is searched again, with whatever is searched for from now on.
+    pub(super) fn begin_anew(&mut self, search: &Search) {
+        if search.is_blind() && self.withheld.is_none() {
+            self.withheld = Some(self.held.len() as u64);
+            self.held.zeroize();
+        }
+        self.scanned = 0;
+        self.needles = search.needles.track();
+        self.detectors = search
+            .detectors
+            .map(detectors::Detectors::track)
+            .unwrap_or_default();
+        self.expressions = search
+            .rules
+            .expressions()
+            .map(|expressions| (Scan::new(expressions), 0));
+        self.ranges.clear();
+    }
+
+    fn go_on_held(&mut self, search: &Search, at_end: bool, out: &mut Vec<u8>) {
+        let mut held = std::mem::take(&mut self.held);
+        let shown = self.go_on(search, &held, at_end, out);
+        if shown == held.len() {
+            held.clear();
+        } else if shown > 0 {
+            held.drain(..shown);
+        }
+        // What comes behind the rest now and then is a memory of secrets: it is wiped with the buffer.
+        self.held = held;
+    }
+
+    /// Searches what is new in `bytes`, which begin where the output stands, and shows what may be shown. Returns how many of
+    /// the bytes are done with.
+    fn go_on(&mut self, search: &Search, bytes: &[u8], at_end: bool, out: &mut Vec<u8>) -> usize {
+        let mut done = 0;
+        loop {
+            let rest = bytes.get(done..).unwrap_or_default();
+            let Ok(begun) = self.scan(search, rest, at_end) else {
+                return self.withhold(rest.len(), bytes);
+            };
+            let cut = self.ranges.settle(begun, search.range_bytes_max);
+            let until = cut.unwrap_or_else(|| self.ranges.safe(begun));
+            self.show(search, rest, until, out);
+            done += until;
+            if cut.is_none() {
+                self.rebase(until);
+                if rest.len() - until > search.held_bytes_max {
+                    return self.withhold(rest.len() - until, bytes);
+                }
+                return done;
+            }
+            self.begin_anew(search);
+        }
+    }
+
+    /// The last `count` of the bytes are done with, and never shown.
+    fn withhold(&mut self, count: usize, bytes: &[u8]) -> usize {
+        self.ranges.clear();
+        self.withheld = Some(count as u64);
+        bytes.len()
+    }
+
+    /// Returns the first position where something may begin that is not found yet.
+    fn scan(&mut self, search: &Search, bytes: &[u8], at_end: bool) -> Result<usize, Blind> {
+        let found = &mut self.ranges.found;
+        let mut begun = search.needles.scan(&mut self.needles, bytes, at_end, found);
+        if let Some(detectors) = search.detectors {
+            begun = begun.min(detectors.scan(&mut self.detectors, bytes, at_end, found));
+        }
+        if let (Some((scan, base)), Some(expressions)) = (&mut self.expressions, search.rules.expressions()) {
+            let new = bytes.get(self.scanned..).unwrap_or_default();
+            begun = begun.min(scan_rules(scan, *base, expressions, new, at_end, found).ok_or(Blind)?);
+        }
+        self.scanned = bytes.len();
+        Ok(if at_end { bytes.len() } else { begun })
     }
 
     /// Appends the output for everything up to `until`, across which no range lies.
-    fn show(&mut self, search: &Search, until: u64, raw: &[u8], raw_start: u64, out: &mut Vec<u8>) {
-        while let Some(range) = self.ranges.front().copied().filter(|range| range.end <= until) {
-            self.ranges.pop_front();
-            self.copy(self.shown, range.start, raw, raw_start, out);
-            out.extend_from_slice(search.replacement(range.shown_as).as_bytes());
-            self.shown = range.end;
+    fn show(&mut self, search: &Search, bytes: &[u8], until: usize, out: &mut Vec<u8>) {
+        let mut shown = 0;
+        while let Some(range) = self.ranges.next_before(until) {
+            out.extend_from_slice(bytes.get(shown..range.start).unwrap_or_default());
+            let hidden = bytes.get(range.start..range.end).unwrap_or_default();
+            show::replaced(hidden, search.replacement(range.shown_as), out);
+            shown = range.end;
         }
-        self.copy(self.shown, until, raw, raw_start, out);
-        self.shown = until;
+        out.extend_from_slice(bytes.get(shown..until).unwrap_or_default());
     }
 
-    /// Appends the raw bytes of a stretch that lies in the tail, in the chunk, or in both.
-    fn copy(&self, from: u64, to: u64, raw: &[u8], raw_start: u64, out: &mut Vec<u8>) {
-        out.extend_from_slice(part(&self.tail, self.tail_start, from, to));
-        out.extend_from_slice(part(raw, raw_start, from, to));
+    fn rebase(&mut self, count: usize) {
+        if count == 0 {
+            return;
+        }
+        self.scanned -= count;
+        self.needles.rebase(count);
+        self.detectors.rebase(count);
+        self.ranges.rebase(count);
+        if let Some((_, base)) = &mut self.expressions {
+            *base += count as u64;
+        }
     }
+}
 
-    fn keep_tail(&mut self, start: u64, raw: &[u8], raw_start: u64) {
-        let old = part(&self.tail, self.tail_start, start, u64::MAX).len();
-        let gone = self.tail.len() - old;
-        self.tail.rotate_left(gone);
-        self.tail.truncate(old);
-        self.tail.extend_from_slice(part(raw, raw_start, start, u64::MAX));
-        self.tail_start = start;
+/// Positions of a scan count from where it began; `base` is that of the buffer.
+fn scan_rules(
+    scan: &mut Scan,
+    base: u64,
+    expressions: &expressions::Expressions,
+    new: &[u8],
+    at_end: bool,
+    found: &mut Vec<Range>,
+) -> Option<usize> {
+    let position = |at: u64| usize::try_from(at.saturating_sub(base)).ok();
+    let mut add = |matches: Vec<expressions::Match>| {
+        for one in matches {
+            found.push(Range::new(position(one.start)?, position(one.end)?, one.shown_as));
+        }
+        Some(())
+    };
+    let (undecided, matches) = scan.push(expressions, new).ok()?;
+    add(matches)?;
+    if at_end {
+        add(scan.finish(expressions).ok()?)?;
     }
+    position(undecided)
 }
 
 /// What it holds may be most of a secret.
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.tail.zeroize();
+        self.held.zeroize();
     }
-}
-
-/// Those bytes of `bytes`, which begin at `start`, that lie in `from..to`.
-fn part(bytes: &[u8], start: u64, from: u64, to: u64) -> &[u8] {
-    let index = |position: u64| {
-        let distance = position.saturating_sub(start);
-        usize::try_from(distance).map_or(bytes.len(), |index| index.min(bytes.len()))
-    };
-    bytes.get(index(from)..index(to)).unwrap_or_default()
 }

@@ -1,0 +1,3 @@
+module replacer
+
+go 1.19

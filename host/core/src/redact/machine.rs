@@ -1,0 +1,192 @@
+//! An automaton over patterns, byte by byte: which of them end here, and how long a beginning of one does.
+
+use std::{
+    collections::HashMap,
+    hash::{BuildHasherDefault, Hasher},
+};
+
+use aho_corasick::{
+    Anchored,
+    automaton::{Automaton as _, StateID},
+    nfa::contiguous::{self, NFA},
+};
+
+use super::{
+    fold::{GAP_BYTES_MAX, Gap, back},
+    ranges::{Range, ShownAs},
+};
+
+pub(super) struct Machine {
+    nfa: NFA,
+    start: StateID,
+    /// How many of the bytes behind a state may yet become part of a pattern that is longer than they are.
+    depths: HashMap<StateID, usize, BuildHasherDefault<IdHasher>>,
+    /// By pattern.
+    shown_as: Vec<ShownAs>,
+}
+
+/// Where a machine stands in a buffer: every occurrence is found that begins and ends before `at`, and `state` knows those
+/// that are under way.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cursor {
+    pub(super) at: usize,
+    state: StateID,
+}
+
+/// States are numbered in no order that an attacker could choose; spreading the numbers is enough.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u32(u32::from(byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    }
+}
+
+impl Machine {
+    /// None if the patterns are too many.
+    pub(super) fn new(patterns: &[(&[u8], ShownAs)]) -> Option<Self> {
+        let bytes: Vec<&[u8]> = patterns.iter().map(|(bytes, _)| *bytes).collect();
+        let nfa = contiguous::Builder::new().prefilter(false).build(&bytes).ok()?;
+        let start = nfa.start_state(Anchored::No).ok()?;
+        Some(Self {
+            depths: depths(&nfa, start, &bytes),
+            nfa,
+            start,
+            shown_as: patterns.iter().map(|(_, shown_as)| *shown_as).collect(),
+        })
+    }
+
+    pub(super) fn cursor(&self, at: usize) -> Cursor {
+        Cursor {
+            at,
+            state: self.start,
+        }
+    }
+
+    /// Nothing is under way.
+    pub(super) fn is_idle(&self, cursor: Cursor) -> bool {
+        cursor.state == self.start
+    }
+
+    /// Where the longest beginning of a pattern begins that ends at the cursor.
+    pub(super) fn begun(&self, cursor: Cursor, gaps: &[Gap]) -> usize {
+        match self.depths.get(&cursor.state) {
+            Some(&depth) if depth > 0 => back(gaps, cursor.at, depth),
+            Some(_) | None => cursor.at,
+        }
+    }
+
+    /// Goes on to `until`, passing over `gaps`, or, if it may, until nothing is under way. Adds what it finds.
+    pub(super) fn run(
+        &self,
+        cursor: &mut Cursor,
+        bytes: &[u8],
+        gaps: &[Gap],
+        until: usize,
+        may_stop: bool,
+        found: &mut Vec<Range>,
+    ) {
+        let mut next_gap = gaps.partition_point(|gap| gap.end <= cursor.at);
+        while cursor.at < until {
+            let gap = gaps.get(next_gap).copied();
+            let text_end = gap.map_or(until, |gap| gap.start.min(until));
+            if cursor.at < text_end {
+                let text = bytes.get(cursor.at..text_end).unwrap_or_default();
+                if self.run_text(cursor, text, gaps, may_stop, found) {
+                    return;
+                }
+                continue;
+            }
+            let Some(gap) = gap else { return };
+            cursor.at = gap.end;
+            if gap.end - gap.start > GAP_BYTES_MAX {
+                cursor.state = self.start;
+                if may_stop {
+                    return;
+                }
+            }
+            next_gap += 1;
+        }
+    }
+
+    /// True if it stopped because nothing is under way.
+    fn run_text(
+        &self,
+        cursor: &mut Cursor,
+        text: &[u8],
+        gaps: &[Gap],
+        may_stop: bool,
+        found: &mut Vec<Range>,
+    ) -> bool {
+        let mut state = cursor.state;
+        for &byte in text {
+            state = self.nfa.next_state(Anchored::No, state, byte);
+            cursor.at += 1;
+            // The start state is special too: else this would not be asked at every byte.
+            if self.nfa.is_special(state) {
+                if self.nfa.is_match(state) {
+                    self.report(state, cursor.at, gaps, found);
+                } else if may_stop && state == self.start {
+                    cursor.state = state;
+                    return true;
+                }
+            }
+        }
+        cursor.state = state;
+        may_stop && state == self.start
+    }
+
+    fn report(&self, state: StateID, end: usize, gaps: &[Gap], found: &mut Vec<Range>) {
+        for nth in 0..self.nfa.match_len(state) {
+            let pattern = self.nfa.match_pattern(state, nth);
+            let start = back(gaps, end, self.nfa.pattern_len(pattern));
+            let shown_as = self.shown_as.get(pattern.as_usize()).copied();
+            let shown_as = shown_as.unwrap_or(ShownAs::Mask);
+            found.push(Range::new(start, end, shown_as));
+        }
+    }
+}
+
+/// Every state is the beginning of some pattern: spelling the patterns visits them all. A state that no pattern continues
+/// counts for what its own end begins: nothing more can come of the whole.
+fn depths(
+    nfa: &NFA,
+    start: StateID,
+    patterns: &[&[u8]],
+) -> HashMap<StateID, usize, BuildHasherDefault<IdHasher>> {
+    let step = |state, byte: &u8| nfa.next_state(Anchored::No, state, *byte);
+    let mut depths = HashMap::default();
+    depths.insert(start, 0);
+    for pattern in patterns {
+        let mut state = start;
+        let inner = pattern.split_last().map_or(&[][..], |(_, inner)| inner);
+        for (depth, byte) in (1..).zip(inner) {
+            state = step(state, byte);
+            depths.insert(state, depth);
+        }
+    }
+    // A pattern may end with a shorter one, so those come first.
+    let mut by_length = patterns.to_vec();
+    by_length.sort_by_key(|pattern| pattern.len());
+    for pattern in by_length {
+        let whole = pattern.iter().fold(start, step);
+        if !depths.contains_key(&whole) {
+            let rest = pattern.split_first().map_or(&[][..], |(_, rest)| rest);
+            let end = rest.iter().fold(start, step);
+            let depth = depths.get(&end).copied().unwrap_or(0);
+            depths.insert(whole, depth);
+        }
+    }
+    depths
+}
