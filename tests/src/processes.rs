@@ -19,7 +19,7 @@ use crate::{
     planted::search::{Findings, Search},
 };
 
-const LOOK_EVERY: Duration = Duration::from_millis(4);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Looks again and again, until it is asked what it saw.
 #[derive(Debug)]
@@ -107,10 +107,12 @@ fn below(folder: &Path) -> BTreeSet<i32> {
             children.entry(parent).or_default().push(pid);
         }
         let executable = fs::read_link(entry.path().join("exe")).unwrap_or_default();
-        let is_ours = executable.file_name().is_some_and(|name| name == "ignited");
+        if executable.file_name().is_none_or(|name| name != "ignited") {
+            continue;
+        }
         let arguments = fs::read(entry.path().join("cmdline")).unwrap_or_default();
         let stands = fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder));
-        if is_ours && (stands || String::from_utf8_lossy(&arguments).contains(&*folder.to_string_lossy())) {
+        if stands || String::from_utf8_lossy(&arguments).contains(&*folder.to_string_lossy()) {
             pending.push(pid);
         }
     }

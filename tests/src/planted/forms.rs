@@ -137,15 +137,23 @@ fn lines(secret: &str) -> Form {
     }
 }
 
-/// With `between` after each `every` bytes, or in the middle of what is shorter.
+/// With `between` after each `every` bytes, or in the middle of what is shorter. Never before a space of the secret's own, which
+/// nobody could tell from indentation.
 fn wrap(bytes: &[u8], every: usize, between: &[u8]) -> Vec<u8> {
     let every = every.min(bytes.len() / 2).max(WRAPPED_BYTES_MIN);
     let mut out = Vec::new();
-    for (index, piece) in bytes.chunks(every).enumerate() {
-        if index > 0 {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        if !out.is_empty() {
             out.extend_from_slice(between);
         }
+        let spaces = rest
+            .iter()
+            .skip(every)
+            .take_while(|byte| byte.is_ascii_whitespace());
+        let (piece, behind) = rest.split_at((every + spaces.count()).min(rest.len()));
         out.extend_from_slice(piece);
+        rest = behind;
     }
     out
 }

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use ignite_proto::v1::{BuildStatus, FailureReason};
 use ignite_tests::{
-    caller::inline,
+    caller::{BUILD_DEADLINE, inline},
     context::Context,
     gateway::Gateway,
     paths,
     planted::{forms, values},
     registry::Registry,
+    wait::eventually,
 };
 
 use super::scene::{Given, Scene, arg_lines, with_args};
@@ -34,7 +35,7 @@ fn leaking(lines: &str) -> Context {
 async fn what_steps_print_is_nowhere_though_the_daemon_dies_in_between() {
     let mut scene = Scene::start(Gateway::builder(), Given::AsArgs).await;
     let upload = scene.caller.upload(leaking(
-        "RUN /ignite-leak lines errors names\nRUN /ignite-leak borders\nRUN /ignite-leak drip\nRUN /ignite-leak lines exit=7\n",
+        "RUN /ignite-leak lines errors names\nRUN /ignite-leak drip\nRUN /ignite-leak borders\nRUN /ignite-leak lines exit=7\n",
     ).tar_gz());
     let context = upload.await.unwrap().context_id;
     let source = ignite_proto::v1::create_build_request::Source::ContextId(context);
@@ -43,7 +44,15 @@ async fn what_steps_print_is_nowhere_though_the_daemon_dies_in_between() {
         .await;
     // While it drips, twice, once in the middle of what is held back.
     for wait_ms in [300, 2500] {
-        scene.caller.wait_logged(&id, "ignite-leak drip").await;
+        eventually("the step that drips", BUILD_DEADLINE, async || {
+            let build = scene.caller.get(&id).await;
+            build
+                .steps
+                .iter()
+                .any(|step| step.name.contains("drip"))
+                .then_some(())
+        })
+        .await;
         tokio::time::sleep(Duration::from_millis(wait_ms)).await;
         scene.kill_and_restart();
         scene.follow(&id);
