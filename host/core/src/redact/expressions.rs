@@ -15,16 +15,18 @@
 use std::fmt;
 
 use regex_automata::{
-    Anchored, Input, MatchKind,
+    Input, MatchKind, Span,
     hybrid::{
         LazyStateID,
         dfa::{Cache, DFA},
     },
     meta,
     nfa::thompson,
+    util::prefilter::Prefilter,
 };
 use zeroize::Zeroize;
 
+use self::matches::Matches;
 use super::{ranges::ShownAs, rules::Expression};
 
 /// Of the program of one expression, in bytes.
@@ -41,6 +43,7 @@ const SIEVE_BYTES_PER_STATE_MIN: usize = 8;
 const WORK_PER_BYTE_MAX: u64 = 2048;
 const WORK_MIN: u64 = 64 << 20;
 
+mod matches;
 mod sieve;
 
 /// Compiled expressions.
@@ -49,6 +52,8 @@ pub(super) struct Expressions {
     each: Vec<Compiled>,
     /// The largest of all.
     length_max: usize,
+    /// What matches begin with, if that can be told.
+    prefix: Option<Prefilter>,
 }
 
 struct Compiled {
@@ -143,6 +148,8 @@ impl Expressions {
         let sieve = DFA::builder().configure(config).build_from_nfa(program);
         Ok(Self {
             sieve: sieve.map_err(|_| too_large())?,
+            prefix: Prefilter::from_hirs_prefix(MatchKind::LeftmostFirst, &hirs)
+                .filter(|prefix| prefix.is_fast() && prefix.max_needle_len() > 0),
             length_max: each.iter().map(|one| one.length_max).max().unwrap_or(1),
             each,
         })
@@ -228,7 +235,12 @@ impl Scan {
         // Where the segment under way begins; before it all is decided.
         let mut begin = if self.segment { 0 } else { at };
         let base = self.held_start;
-        while let Some(byte) = bytes.get(at).copied() {
+        loop {
+            if let (Some(prefix), false) = (&expressions.prefix, self.segment) {
+                at = self.skip(prefix, bytes, at);
+                begin = at;
+            }
+            let Some(byte) = bytes.get(at).copied() else { break };
             self.step(expressions, byte)?;
             at += 1;
             if self.start_state.is_some() && self.start_state == self.state {
@@ -259,6 +271,18 @@ impl Scan {
         }
         self.held_start = base + begin as u64;
         Ok(begin)
+    }
+
+    /// The first position from `at` on where a match may begin, when none is under way.
+    fn skip(&self, prefix: &Prefilter, bytes: &[u8], at: usize) -> usize {
+        if self.start_state.is_none() || self.start_state != self.state {
+            return at;
+        }
+        match prefix.find(bytes, Span::from(at..bytes.len())) {
+            Some(found) => found.start,
+            // What matches begin with may be cut off at the end.
+            None => at.max((bytes.len() + 1).saturating_sub(prefix.max_needle_len())),
+        }
     }
 
     /// Searches for what begins in `begin..at` of the segment and can be decided. Returns where the first undecided start
@@ -378,56 +402,5 @@ impl Drop for Scan {
 impl fmt::Debug for Scan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Scan").finish_non_exhaustive()
-    }
-}
-
-/// The matches of one expression in a part of a stream.
-struct Matches<'a> {
-    expression: &'a Compiled,
-    part: &'a [u8],
-    from: usize,
-    work: u64,
-}
-
-impl Matches<'_> {
-    /// The next match that begins before `until`, where everything is there that a match can take.
-    fn next_before(&mut self, until: usize) -> Option<(usize, usize)> {
-        let length_max = self.expression.length_max;
-        let regex = &self.expression.regex;
-        while self.from < until {
-            // No need to look further than a match from the first start could reach, and another.
-            let end = self.part.len().min(self.from.saturating_add(2 * length_max));
-            self.work += (end - self.from) as u64;
-            let Some(one) = regex.find(Input::new(self.part).range(self.from..end)) else {
-                // All starts were seen whole that have `length_max` bytes before the end.
-                self.from = match end == self.part.len() {
-                    true => until,
-                    false => end - length_max + 1,
-                };
-                continue;
-            };
-            if one.start() >= until {
-                self.from = until;
-                break;
-            }
-            let window = self.part.len().min(one.start().saturating_add(length_max));
-            if one.end() <= window && (window <= end) {
-                self.from = one.end();
-                return Some((one.start(), one.end()));
-            }
-            // Too long, or not seen whole: only what lies in its window counts.
-            self.work += (window - one.start()) as u64;
-            let input = Input::new(self.part)
-                .range(one.start()..window)
-                .anchored(Anchored::Yes);
-            match regex.find(input) {
-                Some(one) => {
-                    self.from = one.end();
-                    return Some((one.start(), one.end()));
-                }
-                None => self.from = one.start() + 1,
-            }
-        }
-        None
     }
 }

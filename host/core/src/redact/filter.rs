@@ -26,6 +26,7 @@ const WINDOW_MAX: usize = STRIDE_MAX + PIECE - 1;
 /// A window begins at most so many bytes behind its needle.
 const OFFSET_MAX: usize = 32;
 const TABLE_BITS: u32 = 17;
+const WORDS: usize = 1 << (TABLE_BITS - 6);
 const BUCKET_BITS: u32 = 12;
 /// Pieces that are looked at before the next branch.
 const AT_ONCE: usize = 8;
@@ -34,7 +35,7 @@ pub(super) struct Filter {
     /// Of a window.
     length: usize,
     /// A bit for each hash of a piece.
-    table: Vec<u64>,
+    table: Box<[u64; WORDS]>,
     /// By bucket, where its entries begin; one more for the end.
     buckets: Vec<u32>,
     entries: Vec<Entry>,
@@ -107,7 +108,7 @@ impl Filter {
             })
             .collect();
         entries.sort_unstable_by_key(|entry| bucket(entry.piece));
-        let mut table = vec![0_u64; 1 << (TABLE_BITS - 6)];
+        let mut table = Box::new([0_u64; WORDS]);
         for entry in &entries {
             let (word, bit) = slot(entry.piece);
             if let Some(word) = table.get_mut(word) {
@@ -165,12 +166,11 @@ impl Filter {
             let mut hits = 0;
             for nth in 0..AT_ONCE {
                 let piece = block.get(nth * STRIDE..nth * STRIDE + PIECE).unwrap_or_default();
-                hits |= self.bit(number_of(piece));
+                hits |= (self.bit(number_of(piece)) & 1) << nth;
             }
-            if hits & 1 == 1 {
-                for nth in 0..AT_ONCE {
-                    self.look_at(bytes, at + nth * STRIDE, gaps, found);
-                }
+            while hits != 0 {
+                self.look_at(bytes, at + hits.trailing_zeros() as usize * STRIDE, gaps, found);
+                hits &= hits - 1;
             }
             at += AT_ONCE * STRIDE;
         }
@@ -186,6 +186,7 @@ impl Filter {
         self.table.get(word).copied().unwrap_or(1) >> bit
     }
 
+    #[cold]
     fn look_at(&self, bytes: &[u8], at: usize, gaps: &[Gap], found: &mut Vec<Candidate>) {
         self.windows_at(bytes, at, |start, window| {
             found.push(Candidate {
@@ -225,41 +226,8 @@ impl Filter {
     fn search_around(&self, bytes: &[u8], from: usize, gaps: &[Gap], nth: usize, found: &mut Vec<Candidate>) {
         let Some(gap) = gaps.get(nth).copied() else { return };
         let side = self.length - 1;
-        // Twice the longest side: what is before the gap, then what is behind.
         let mut around = [0; 2 * (WINDOW_MAX - 1)];
-        let start = back(gaps, gap.start, side).max(from);
-        let mut length = 0;
-        let mut put = |text: &[u8]| {
-            for (to, byte) in around.iter_mut().skip(length).zip(text) {
-                *to = *byte;
-                length += 1;
-            }
-            length
-        };
-        let first = gaps.partition_point(|gap| gap.end <= start);
-        let mut at = start;
-        for gap in gaps.get(first..nth).unwrap_or_default() {
-            put(bytes.get(at..gap.start).unwrap_or_default());
-            at = gap.end;
-        }
-        let before = put(bytes.get(at..gap.start).unwrap_or_default());
-        let mut at = gap.end;
-        let mut wanted = side;
-        let behind = gaps.get(nth + 1..).unwrap_or_default().iter();
-        let end = Gap {
-            start: bytes.len(),
-            end: bytes.len(),
-        };
-        for gap in behind.chain([&end]) {
-            let text = bytes.get(at..gap.start.min(at + wanted)).unwrap_or_default();
-            wanted -= text.len();
-            put(text);
-            if wanted == 0 {
-                break;
-            }
-            at = gap.end;
-        }
-        let length = before + side - wanted;
+        let (before, length) = sides(bytes, from, gaps, nth, side, &mut around);
         let around = around.get(..length).unwrap_or_default();
         let stride = self.length - PIECE + 1;
         // The first window has its last piece there.
@@ -276,6 +244,60 @@ impl Filter {
             at += stride;
         }
     }
+}
+
+/// The folded bytes on both sides of a gap, at most `side` on each; how many are before it, and how many in all.
+fn sides(
+    bytes: &[u8],
+    from: usize,
+    gaps: &[Gap],
+    nth: usize,
+    side: usize,
+    around: &mut [u8; 2 * (WINDOW_MAX - 1)],
+) -> (usize, usize) {
+    let Some(gap) = gaps.get(nth) else { return (0, 0) };
+    let mut put = |at: usize, text: &[u8]| {
+        if let Some(to) = around.get_mut(at..at + text.len()) {
+            to.copy_from_slice(text);
+        }
+        at + text.len()
+    };
+    // Mostly there are lines of some length on both sides.
+    let last = nth.checked_sub(1).and_then(|nth| gaps.get(nth));
+    let line_start = last.map_or(0, |gap| gap.end);
+    let line_end = gaps.get(nth + 1).map_or(bytes.len(), |gap| gap.start);
+    if gap.start >= line_start.max(from) + side && line_end >= gap.end + side {
+        let before = bytes.get(gap.start - side..gap.start).unwrap_or_default();
+        let behind = bytes.get(gap.end..gap.end + side).unwrap_or_default();
+        let length = put(side, behind);
+        put(0, before);
+        return (side, length);
+    }
+    let start = back(gaps, gap.start, side).max(from);
+    let mut length = 0;
+    let mut at = start;
+    let first = gaps.partition_point(|gap| gap.end <= start);
+    for gap in gaps.get(first..nth).unwrap_or_default() {
+        length = put(length, bytes.get(at..gap.start).unwrap_or_default());
+        at = gap.end;
+    }
+    length = put(length, bytes.get(at..gap.start).unwrap_or_default());
+    let before = length;
+    let mut at = gap.end;
+    let end = Gap {
+        start: bytes.len(),
+        end: bytes.len(),
+    };
+    for gap in gaps.get(nth + 1..).unwrap_or_default().iter().chain([&end]) {
+        let wanted = before + side - length;
+        let text = bytes.get(at..gap.start.min(at + wanted)).unwrap_or_default();
+        length = put(length, text);
+        if text.len() == wanted {
+            break;
+        }
+        at = gap.end;
+    }
+    (before, length)
 }
 
 fn number_of(piece: &[u8]) -> u32 {

@@ -21,6 +21,7 @@ pub(super) struct Machine {
     start: StateID,
     /// How many of the bytes behind a state may yet become part of a pattern that is longer than they are.
     depths: HashMap<StateID, usize, BuildHasherDefault<IdHasher>>,
+    begins_with: [bool; 256],
     /// By pattern.
     shown_as: Vec<ShownAs>,
 }
@@ -59,7 +60,14 @@ impl Machine {
         let bytes: Vec<&[u8]> = patterns.iter().map(|(bytes, _)| *bytes).collect();
         let nfa = contiguous::Builder::new().prefilter(false).build(&bytes).ok()?;
         let start = nfa.start_state(Anchored::No).ok()?;
+        let mut begins_with = [false; 256];
+        for first in bytes.iter().filter_map(|bytes| bytes.first()) {
+            if let Some(begins) = begins_with.get_mut(usize::from(*first)) {
+                *begins = true;
+            }
+        }
         Some(Self {
+            begins_with,
             depths: depths(&nfa, start, &bytes),
             nfa,
             start,
@@ -81,6 +89,9 @@ impl Machine {
 
     /// Where the longest beginning of a pattern begins that ends at the cursor.
     pub(super) fn begun(&self, cursor: Cursor, gaps: &[Gap]) -> usize {
+        if self.is_idle(cursor) {
+            return cursor.at;
+        }
         match self.depths.get(&cursor.state) {
             Some(&depth) if depth > 0 => back(gaps, cursor.at, depth),
             Some(_) | None => cursor.at,
@@ -103,7 +114,11 @@ impl Machine {
             let text_end = gap.map_or(until, |gap| gap.start.min(until));
             if cursor.at < text_end {
                 let text = bytes.get(cursor.at..text_end).unwrap_or_default();
-                if self.run_text(cursor, text, gaps, may_stop, found) {
+                let stopped = match may_stop {
+                    true => self.run_text::<true>(cursor, text, gaps, found),
+                    false => self.run_text::<false>(cursor, text, gaps, found),
+                };
+                if stopped {
                     return;
                 }
                 continue;
@@ -121,30 +136,38 @@ impl Machine {
     }
 
     /// True if it stopped because nothing is under way.
-    fn run_text(
+    fn run_text<const MAY_STOP: bool>(
         &self,
         cursor: &mut Cursor,
         text: &[u8],
         gaps: &[Gap],
-        may_stop: bool,
         found: &mut Vec<Range>,
     ) -> bool {
         let mut state = cursor.state;
-        for &byte in text {
+        let from = cursor.at;
+        for (nth, &byte) in text.iter().enumerate() {
+            if state == self.start && !self.begins(byte) {
+                continue;
+            }
             state = self.nfa.next_state(Anchored::No, state, byte);
-            cursor.at += 1;
-            // The start state is special too: else this would not be asked at every byte.
-            if self.nfa.is_special(state) {
-                if self.nfa.is_match(state) {
-                    self.report(state, cursor.at, gaps, found);
-                } else if may_stop && state == self.start {
-                    cursor.state = state;
-                    return true;
-                }
+            if self.nfa.is_special(state) && self.nfa.is_match(state) {
+                self.report(state, from + nth + 1, gaps, found);
+            }
+            if MAY_STOP && state == self.start {
+                *cursor = self.cursor(from + nth + 1);
+                return true;
             }
         }
-        cursor.state = state;
-        may_stop && state == self.start
+        *cursor = Cursor {
+            at: from + text.len(),
+            state,
+        };
+        false
+    }
+
+    /// Whether some pattern begins with it.
+    fn begins(&self, byte: u8) -> bool {
+        self.begins_with.get(usize::from(byte)).copied().unwrap_or(true)
     }
 
     fn report(&self, state: StateID, end: usize, gaps: &[Gap], found: &mut Vec<Range>) {

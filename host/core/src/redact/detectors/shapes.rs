@@ -260,7 +260,7 @@ const VALUES: [Shape; 4] = [
                 Part::Text("://"),
                 some(USER, 0, 128),
                 Part::Text(":"),
-                some(PASSWORD, 3, 256),
+                some(PASSWORD, 6, 256),
                 Part::Text("@"),
                 some(Class::new("0-9A-Za-z["), 1, 1),
             ],

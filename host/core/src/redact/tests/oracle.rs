@@ -33,6 +33,8 @@ static NEXT: LazyLock<Regex> = LazyLock::new(|| {
         r"(?s-u)\A(?:(?P<sequence>\x1b\[[\x20-\x3f]{0,32}[\x40-\x7e])|(?P<line>[\r\n])|(?P<blank>[ \t])|.)";
     Regex::new(next).unwrap()
 });
+static KEY_HEADER: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?-u)\A-----BEGIN [A-Z0-9 ]{11,40}-----").unwrap());
 static TOKENS: LazyLock<Vec<Token>> = LazyLock::new(tokens);
 
 /// A few detectors, as expressions.
@@ -174,6 +176,31 @@ impl Oracle {
                 }
             }
         }
+        for from in 0..raw.len() {
+            if self.tokens.is_empty() {
+                break;
+            }
+            let Some(header) = KEY_HEADER.find(&raw[from..]) else {
+                continue;
+            };
+            let (start, mut end) = (from + header.end(), from + header.end());
+            let in_key = |byte: u8| byte.is_ascii_alphanumeric() || b"+/= \t\r\n\\:,.-".contains(&byte);
+            while end < raw.len()
+                && end - start < 16 * 1024
+                && in_key(raw[end])
+                && !raw[end..].starts_with(b"--")
+            {
+                end += 1;
+            }
+            if end - start >= 64 && detectors::checks::private_key(&raw[from..end], &raw[start..end]) {
+                hidden.push(Hidden {
+                    start,
+                    end,
+                    from,
+                    rule: None,
+                });
+            }
+        }
         hidden
     }
 
@@ -217,7 +244,7 @@ impl Oracle {
 }
 
 fn tokens() -> Vec<Token> {
-    use super::super::detectors::checks::{crc32_base62, json_web_token, password, private_key, random};
+    use super::super::detectors::checks::{crc32_base62, json_web_token, password, random};
     let token = |expression: &str, not_before: &str, check: Check| Token {
         expression: Regex::new(&format!(r"(?s-u)\A(?:{expression})")).unwrap(),
         not_before: Regex::new(&format!(r"(?s-u)\A(?:{not_before})")).unwrap(),
@@ -238,14 +265,9 @@ fn tokens() -> Vec<Token> {
             random,
         ),
         token(
-            "://[0-9A-Za-z._~!&*+=%-]{0,128}:([!#-&(-.0-9;=?A-Z\\[\\]^_a-z{|}~]{3,256})@[0-9A-Za-z\\[]",
+            "://[0-9A-Za-z._~!&*+=%-]{0,128}:([!#-&(-.0-9;=?A-Z\\[\\]^_a-z{|}~]{6,256})@[0-9A-Za-z\\[]",
             never,
             password,
-        ),
-        token(
-            "-----BEGIN [A-Z0-9 ]{11,40}-----((?:[0-9A-Za-z+/= \\t\\r\\n\\\\:,.]|-[0-9A-Za-z+/= \\t\\r\\n\\\\:,.])*)",
-            never,
-            |whole, hidden| hidden.len() >= 64 && private_key(whole, hidden),
         ),
     ]
 }

@@ -35,15 +35,16 @@ enum Piece {
     },
 }
 
-const TOKENS: [&str; 8] = [
+const TOKENS: [&str; 9] = [
     "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",
     "AKIAIOSFODNN7ABCDEFG",
     "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n",
     "Authorization: Bearer abcdef0123456789",
     "authorization=\"token abab-abab-abab-1",
     "https://user:pw1-pw2@host",
-    "://:abc@a",
+    "://:abcdef@a",
     "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY\nPuoAoGCCqGSM49-\n-----END",
+    "-----BEGIN PRIVATE KEY-----\\nMHcCAQEEIIrYSSNQFaA2Hwf1duRSxKtLYX5CB04fSeQ6tF1aY+0123456789-\"",
 ];
 
 fn gap() -> impl Strategy<Value = String> {
