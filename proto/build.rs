@@ -23,6 +23,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let mut config = prost_build::Config::new();
     config.enable_type_names();
+    // Theirs is written by hand: it shows no values.
+    config.skip_debug([
+        ".dodil.ignite.v1.GitCredentials",
+        ".dodil.ignite.v1.SaveBuildSecretsRequest",
+    ]);
     tonic_prost_build::configure()
         .bytes(".dodil.ignite.v1")
         .btree_map(".dodil.ignite.v1")

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use prost_reflect::DescriptorPool;
 
 pub mod json;
+mod secrets;
 
 /// Generated from `dodil/ignite/v1/*.proto`.
 #[allow(

@@ -60,6 +60,10 @@ mod retry_build {
     mod retry;
 }
 
+mod save_build_secrets {
+    mod builds;
+}
+
 mod policy {
     mod in_force;
     mod samples;

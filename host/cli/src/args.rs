@@ -9,6 +9,7 @@ use crate::{exit, output::Format};
 pub(crate) mod build;
 pub(crate) mod plugin;
 pub(crate) mod policy;
+pub(crate) mod secrets;
 
 /// Client of the Ignite build gateway
 #[derive(Debug, Parser)]

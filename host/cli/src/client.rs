@@ -140,6 +140,25 @@ impl Client {
             .await
     }
 
+    /// Repeated, it stores the same again.
+    pub(crate) async fn save_secrets(
+        &self,
+        request: v1::SaveBuildSecretsRequest,
+    ) -> Result<v1::SaveBuildSecretsResponse> {
+        self.unary(request, async |request| {
+            self.grpc().save_build_secrets(request).await
+        })
+        .await
+    }
+
+    pub(crate) async fn secrets(&self) -> Result<v1::GetBuildSecretsResponse> {
+        let request = v1::GetBuildSecretsRequest {};
+        self.unary(request, async |request| {
+            self.grpc().get_build_secrets(request).await
+        })
+        .await
+    }
+
     /// One attempt; the caller knows where to go on.
     pub(crate) async fn logs(
         &self,

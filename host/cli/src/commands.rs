@@ -17,6 +17,7 @@ mod create;
 mod login;
 mod plugin;
 mod policy;
+mod secrets;
 
 pub(crate) fn run(cli: Cli) -> Result<()> {
     let Cli {

@@ -11,6 +11,7 @@ pub(crate) mod build;
 pub(crate) mod errors;
 pub(crate) mod plugin;
 pub(crate) mod policy;
+pub(crate) mod secrets;
 pub(crate) mod table;
 pub(crate) mod text;
 

@@ -145,6 +145,8 @@ pub enum FailureReason {
     OutOfDisk,
     Evicted,
     PolicyDenied,
+    /// A stored secret that an arg takes its value from is not there any more.
+    SecretMissing,
     Cancelled,
     Internal,
 }

@@ -18,12 +18,14 @@ mod image;
 mod labels;
 mod patch;
 mod paths;
+pub mod secrets;
 
 #[cfg(test)]
 mod tests;
 
 pub use args::looks_secret;
 pub use patch::{Patched, patch};
+pub use secrets::check_secrets;
 
 /// An inline archive must be smaller than this.
 pub const ZIPPED_CODE_BYTES_END: u64 = 4 * 1024 * 1024;

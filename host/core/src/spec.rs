@@ -45,11 +45,23 @@ pub struct GitSource {
     pub context_dir: String,
 }
 
-/// The value of a build arg. Shown as `***` where the arg is a secret, and never by `Debug`.
+/// The value of a build arg, or the name of the stored secret that it is taken from when a run starts. Shown as `***` where the
+/// arg is a secret, and never by `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArgValue {
+    /// Empty where it is stored.
     value: String,
     secret: bool,
+    /// Name of the organization's stored secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stored: Option<String>,
+}
+
+/// Args take their values from secrets that are not stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingSecrets {
+    /// Arg and secret, at least one.
+    pub args: Vec<(String, String)>,
 }
 
 // === impl BuildSpec ===
@@ -105,11 +117,56 @@ impl BuildSpec {
             .collect()
     }
 
-    /// What must never appear in a log or an error of this build.
+    /// Has each of these stored secrets given as an arg of its name, unless the request has one of that name itself.
+    pub fn with_stored_secrets<'a>(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        for name in names {
+            self.build_args
+                .entry(name.to_owned())
+                .or_insert_with(|| ArgValue::stored(name.to_owned()));
+        }
+        self
+    }
+
+    /// Names of the stored secrets that args take their values from.
+    pub fn stored_secrets(&self) -> impl Iterator<Item = &str> {
+        self.build_args.values().filter_map(ArgValue::stored_name)
+    }
+
+    /// The args as a run is given them, with the values of stored secrets.
+    ///
+    /// # Errors
+    /// All args whose secret `find` does not know.
+    pub fn resolved_build_args<'a>(
+        &self,
+        find: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<BTreeMap<String, ArgValue>, MissingSecrets> {
+        let mut args = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (name, value) in &self.build_args {
+            let value = match value.stored_name() {
+                None => value.clone(),
+                Some(secret) => match find(secret) {
+                    Some(value) => ArgValue::new(value.to_owned(), true),
+                    None => {
+                        missing.push((name.clone(), secret.to_owned()));
+                        continue;
+                    }
+                },
+            };
+            args.insert(name.clone(), value);
+        }
+        match missing.is_empty() {
+            true => Ok(args),
+            false => Err(MissingSecrets { args: missing }),
+        }
+    }
+
+    /// What must never appear in a log or an error of this build, as far as the request itself has it: what is stored comes with
+    /// the run.
     pub fn secret_values(&self) -> impl Iterator<Item = &str> {
         self.build_args
             .values()
-            .filter(|arg| arg.secret)
+            .filter(|arg| arg.secret && arg.stored.is_none())
             .map(ArgValue::reveal)
     }
 }
@@ -121,10 +178,27 @@ impl ArgValue {
     pub const MASK: &str = "***";
 
     pub fn new(value: String, secret: bool) -> Self {
-        Self { value, secret }
+        Self {
+            value,
+            secret,
+            stored: None,
+        }
     }
 
-    /// The value itself. For Kaniko's environment and the redactor, nowhere else.
+    /// Taken from the organization's stored secret of this name.
+    pub fn stored(name: String) -> Self {
+        Self {
+            value: String::new(),
+            secret: true,
+            stored: Some(name),
+        }
+    }
+
+    pub fn stored_name(&self) -> Option<&str> {
+        self.stored.as_deref()
+    }
+
+    /// The value itself; empty where it is stored. For Kaniko's environment and the redactor, nowhere else.
     pub fn reveal(&self) -> &str {
         &self.value
     }
@@ -140,10 +214,10 @@ impl ArgValue {
 
 impl fmt::Debug for ArgValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.secret {
-            "ArgValue(secret)"
-        } else {
-            "ArgValue(plain)"
+        f.write_str(match (self.secret, &self.stored) {
+            (_, Some(_)) => "ArgValue(stored)",
+            (true, None) => "ArgValue(secret)",
+            (false, None) => "ArgValue(plain)",
         })
     }
 }
@@ -153,3 +227,21 @@ impl Drop for ArgValue {
         self.value.zeroize();
     }
 }
+
+// === impl MissingSecrets ===
+
+/// For the build's sender: what is missing and what to do.
+impl fmt::Display for MissingSecrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (arg, secret) in &self.args {
+            write!(
+                f,
+                "build arg {arg} takes its value from the stored secret {secret}, which is not stored any more; "
+            )?;
+        }
+        f.write_str("store it again, or send a new build with a value")
+    }
+}
+
+#[cfg(test)]
+mod tests;

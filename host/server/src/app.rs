@@ -37,6 +37,7 @@ use crate::{
         Registry, RegistryError,
         import::{ImportRules, Importer},
     },
+    secrets::Secrets,
     service::Service,
     sources::{
         archive::ArchiveLimits,
@@ -51,6 +52,7 @@ use crate::{
     vault::{Vault, VaultError},
 };
 
+pub mod keys;
 pub mod logging;
 
 /// An archive may unpack to this many times what may be uploaded.
@@ -133,7 +135,8 @@ impl App {
         };
         let store = Arc::new(Store::open(&data, options)?);
         let logs = Arc::new(LogStore::open(&data, LogOptions::default())?);
-        let vault = Arc::new(Vault::open(&config.master_key_file, &store).await?);
+        let vault = Arc::new(Vault::open(&config.master_key, &store).await?);
+        let secrets = Arc::new(Secrets::new(Arc::clone(&store), Arc::clone(&vault)));
         let contexts = Arc::new(ContextStore::local(&config.data_dir.join("contexts"))?);
         let plugins = Arc::new(plugins(config, &store)?);
         let runtime = runtime(config, &vault, Arc::clone(&plugins) as _)?;
@@ -161,6 +164,7 @@ impl App {
             store: Arc::clone(&store),
             logs: Arc::clone(&logs),
             vault: Arc::clone(&vault),
+            secrets: Arc::clone(&secrets),
             contexts: Arc::clone(&contexts),
             executor,
             registry,
@@ -182,6 +186,7 @@ impl App {
             store: Arc::clone(&store),
             logs: Arc::clone(&logs),
             vault,
+            secrets,
             contexts: Arc::clone(&contexts),
             driver: Arc::clone(&driver),
             policies: Arc::clone(&policies),

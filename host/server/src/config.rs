@@ -6,12 +6,14 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ignite_core::{build::RetryPolicy, queue};
+use secrecy::ExposeSecret as _;
 
 use self::sources::Values;
 use crate::{
     driver::RegistrySettings,
     executor::local::{Limits, UserNamespace},
     maintenance::Retention,
+    vault::MasterKeySource,
 };
 
 /// Also where its file was replaced since it started.
@@ -32,7 +34,7 @@ pub struct Config {
     pub tls: Option<TlsFiles>,
     pub data_dir: PathBuf,
     pub tokens_file: PathBuf,
-    pub master_key_file: PathBuf,
+    pub master_key: MasterKeySource,
     pub registry: RegistrySettings,
     pub registry_docker_config: Option<PathBuf>,
     pub registry_ca_file: Option<PathBuf>,
@@ -117,6 +119,7 @@ impl Config {
             |given: Option<PathBuf>, name: &str| given.or_else(|| Some(data_dir.as_ref()?.join(name)));
         let tokens_file = values.optional("tokens_file", parse::path);
         let master_key_file = values.optional("master_key_file", parse::path);
+        let master_key = Self::read_master_key(values, master_key_file);
         let certificate = values.optional("tls_cert", parse::path);
         let key = values.optional("tls_key", parse::path);
         if certificate.is_some() != key.is_some() {
@@ -178,7 +181,10 @@ impl Config {
                 .zip(key)
                 .map(|(certificate, key)| TlsFiles { certificate, key }),
             tokens_file: below(tokens_file, "tokens.toml")?,
-            master_key_file: below(master_key_file, "master.key")?,
+            master_key: match master_key? {
+                Some(given) => given,
+                None => MasterKeySource::File(below(None, "master.key")?),
+            },
             registry_docker_config,
             registry_ca_file,
             kaniko,
@@ -218,6 +224,23 @@ impl Config {
                 notification_ttl: retention.3?,
             },
         })
+    }
+
+    /// From one place only: with two that differ, an operator would learn late which of them counts. Some(None): from the default
+    /// file; None: an error says what is wrong.
+    fn read_master_key(values: &mut Values, file: Option<PathBuf>) -> Option<Option<MasterKeySource>> {
+        match (values.master_key.take(), file) {
+            (None, file) => Some(file.map(MasterKeySource::File)),
+            (Some(key), _) if key.expose_secret().is_empty() => {
+                values.wrong_key("is empty: set a key, or leave it unset");
+                None
+            }
+            (Some(_), Some(_)) => {
+                values.wrong_key("is there beside master_key_file: set one of them");
+                None
+            }
+            (Some(key), None) => Some(Some(MasterKeySource::Variable(key))),
+        }
     }
 
     fn read_limits(values: &mut Values) -> Option<Limits> {

@@ -26,6 +26,7 @@ use crate::{
     hooks::Gates,
     outbox::Outbox,
     registry::Registry,
+    secrets::Secrets,
     sources::contexts::ContextStore,
     store::{Created, Idempotency, Store, logs::LogStore},
     vault::Vault,
@@ -37,6 +38,7 @@ mod live;
 mod reconcile;
 mod redaction;
 mod run;
+mod secrets;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -74,6 +76,8 @@ pub struct Parts {
     pub store: Arc<Store>,
     pub logs: Arc<LogStore>,
     pub vault: Arc<Vault>,
+    /// What organizations keep for their builds.
+    pub secrets: Arc<Secrets>,
     pub contexts: Arc<ContextStore>,
     pub executor: Arc<dyn Executor>,
     pub registry: Registry,

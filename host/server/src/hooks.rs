@@ -27,6 +27,7 @@ pub(crate) mod scripted;
 use crate::{
     error::{Error, Result},
     policies::Policies,
+    secrets::Names,
 };
 
 /// Whose word counts for which build.
@@ -44,7 +45,8 @@ pub trait Gates: Send + Sync + Debug {
 pub trait Gate: Send + Sync + Debug {
     fn policy(&self) -> &ResolvedPolicy;
 
-    async fn judge(&self, caller: &Caller, spec: &BuildSpec, rules: &Rules) -> Judged;
+    /// `stored` are the names of the secrets that a rewriter may route into args.
+    async fn judge(&self, caller: &Caller, spec: &BuildSpec, rules: &Rules, stored: &Names) -> Judged;
 
     /// An error if the Dockerfile is none: then no plugin was asked.
     async fn inspect(
@@ -88,9 +90,8 @@ impl Gate for Chain {
         &self.policy
     }
 
-    async fn judge(&self, caller: &Caller, spec: &BuildSpec, rules: &Rules) -> Judged {
-        // No secrets are stored yet.
-        Self::judge(self, caller, spec, rules, &|_| false).await
+    async fn judge(&self, caller: &Caller, spec: &BuildSpec, rules: &Rules, stored: &Names) -> Judged {
+        Self::judge(self, caller, spec, rules, &|name| stored.contains(name)).await
     }
 
     async fn inspect(

@@ -18,6 +18,7 @@ pub mod plugins;
 pub mod policies;
 pub mod principal;
 pub mod registry;
+pub mod secrets;
 pub mod service;
 pub mod sources;
 pub mod store;

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use clap::{Arg, ArgAction, ArgMatches, Command, builder::NonEmptyStringValueParser, value_parser};
+use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, builder::NonEmptyStringValueParser, value_parser};
 use ignite_core::ids::OrgId;
 use ignite_server::{
     api::tokens::{self, Expiry, NewToken},
-    app::{self, logging},
+    app::{self, keys, logging},
     clock,
     config::{Config, ConfigError, Sources, settings::SETTINGS},
     executor,
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         Some(("token", sub)) => token(sub, sources_of(&matches)),
         Some(("export", sub)) => export(sub, sources_of(&matches)),
         Some(("import", sub)) => import(sub, sources_of(&matches)),
+        Some(("rotate-keys", sub)) => rotate_keys(sub, sources_of(&matches)),
         Some(("supervise", sub)) => Ok(executor::local::supervise(run_dir(sub))),
         Some(("fetch", sub)) => Ok(sources::fetch::run(run_dir(sub))),
         Some((name, _)) => Err(format!("{name} is no command")),
@@ -108,6 +109,7 @@ fn command() -> Command {
                 .about("Fills an empty data directory from an exported file")
                 .arg(path_arg("from", "File to read")),
         )
+        .subcommand(rotate_keys_command())
         .subcommand(
             Command::new("supervise")
                 .hide(true)
@@ -142,6 +144,31 @@ fn token_command() -> Command {
                     .help("The tokens file [default: the setting tokens_file]"),
             ),
     )
+}
+
+fn rotate_keys_command() -> Command {
+    Command::new("rotate-keys")
+        .about("Replaces the keys that the store is sealed with; the daemon must not be running")
+        .after_help("Safe to break off and to repeat.")
+        .arg(
+            path_arg(
+                "new-key-file",
+                "Put the store under the master key in this file, which is made if it is not there",
+            )
+            .required(false),
+        )
+        .arg(
+            Arg::new("data-keys")
+                .long("data-keys")
+                .action(ArgAction::SetTrue)
+                .help("Seal everything anew with new data keys and remove the old ones"),
+        )
+        .group(
+            ArgGroup::new("keys")
+                .args(["new-key-file", "data-keys"])
+                .required(true)
+                .multiple(true),
+        )
 }
 
 fn path_arg(name: &'static str, help: &'static str) -> Arg {
@@ -198,6 +225,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
 }
 
 fn serve(sources: Sources) -> Outcome {
+    keys::take_key_out_of_environment()
+        .map_err(|error| format!("taking the master key out of the environment: {error}"))?;
     let config = load(sources)?;
     logging::start(config.log_format, &config.log_level);
     let runtime = runtime()?;
@@ -272,7 +301,7 @@ fn export(matches: &ArgMatches, sources: Sources) -> Outcome {
         "exported {} to {}; not in it, to be kept apart: {}, the uploaded archives in {}, and the plugins' components in {}",
         config.data_dir.display(),
         path.display(),
-        config.master_key_file.display(),
+        config.master_key,
         config.data_dir.join("contexts").display(),
         config.data_dir.join("plugins/components").display()
     );
@@ -286,6 +315,17 @@ fn import(matches: &ArgMatches, sources: Sources) -> Outcome {
     let data = DataDir::open(&config.data_dir).map_err(|error| error.to_string())?;
     backup::import(&data, file).map_err(|error| clock::chain(&error))?;
     println!("imported {} into {}", path.display(), config.data_dir.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rotate_keys(matches: &ArgMatches, sources: Sources) -> Outcome {
+    let config = load(sources)?;
+    let new_key_file = matches.get_one::<PathBuf>("new-key-file").map(PathBuf::as_path);
+    let rotating = keys::rotate_keys(&config, new_key_file, matches.get_flag("data-keys"));
+    let said = runtime()?
+        .block_on(rotating)
+        .map_err(|error| clock::chain(&error))?;
+    print!("{said}");
     Ok(ExitCode::SUCCESS)
 }
 

@@ -27,6 +27,7 @@ use crate::{
     policies::Policies,
     principal::{Principal, Scope},
     registry::import::Importer,
+    secrets::Secrets,
     sources::contexts::{ContextStore, StoredContext, UploadLimits},
     store::{BuildFilter, ContextRow, Created, Idempotency, Store, StoreError, logs::LogStore},
     vault::Vault,
@@ -39,6 +40,7 @@ mod judging;
 mod notifications;
 mod plugins;
 mod policies;
+mod secrets;
 #[cfg(test)]
 mod tests;
 
@@ -66,6 +68,7 @@ pub struct Service {
     pub(crate) store: Arc<Store>,
     pub(crate) logs: Arc<LogStore>,
     pub(crate) vault: Arc<Vault>,
+    pub(crate) secrets: Arc<Secrets>,
     pub(crate) contexts: Arc<ContextStore>,
     pub(crate) driver: Arc<Driver>,
     pub policies: Arc<Policies>,
@@ -98,7 +101,11 @@ impl Service {
         let spec = request::check(submission, &self.rules).map_err(Error::InvalidArgument)?;
         let (id, status) = match self.replayed(caller, idempotency.as_ref()).await? {
             Some(earlier) => earlier,
-            None => self.admit(caller, spec, inline, idempotency).await?,
+            None => {
+                let stored = self.secrets.names(&caller.org).await?;
+                let spec = spec.with_stored_secrets(stored.iter().map(String::as_str));
+                self.admit(caller, spec, inline, idempotency).await?
+            }
         };
         Ok(v1::CreateBuildResponse {
             build_id: id.to_string(),
@@ -224,10 +231,7 @@ impl Service {
             .spec(earlier.id)
             .await?
             .ok_or(StoreError::Dangling(earlier.id))?;
-        let spec = self
-            .vault
-            .open_spec(&caller.org, earlier.id, &sealed)
-            .map_err(Error::internal)?;
+        let spec = self.vault.open_spec(&caller.org, earlier.id, &sealed).await?;
         let there = match spec.source() {
             Source::Archive(context) => self.touch_context(caller, context).await?,
             Source::Git(_) => true,
@@ -237,6 +241,17 @@ impl Service {
                 reason: "CONTEXT_EXPIRED",
                 message: format!(
                     "the context of {} has expired: create a new build with it",
+                    request.build_id
+                ),
+            });
+        }
+        let stored = self.secrets.names(&caller.org).await?;
+        if let Some(gone) = spec.stored_secrets().find(|name| !stored.contains(*name)) {
+            return Err(Error::FailedPrecondition {
+                reason: "SECRET_MISSING",
+                message: format!(
+                    "{} takes the value of an arg from the stored secret {gone}, which is not stored any more: store it \
+                     again, or create a new build",
                     request.build_id
                 ),
             });
@@ -286,28 +301,6 @@ impl Service {
         })
     }
 
-    pub async fn save_build_secrets(
-        &self,
-        caller: &Principal,
-        _request: v1::SaveBuildSecretsRequest,
-    ) -> Result<v1::SaveBuildSecretsResponse> {
-        caller.require(Scope::SecretsWrite)?;
-        Err(Error::Unimplemented {
-            what: "SaveBuildSecrets",
-        })
-    }
-
-    pub async fn get_build_secrets(
-        &self,
-        caller: &Principal,
-        _request: v1::GetBuildSecretsRequest,
-    ) -> Result<v1::GetBuildSecretsResponse> {
-        caller.require(Scope::SecretsRead)?;
-        Err(Error::Unimplemented {
-            what: "GetBuildSecrets",
-        })
-    }
-
     /// Has a checked specification judged and makes a build of what came of it; its context is stored if it came inline.
     async fn admit(
         &self,
@@ -350,10 +343,7 @@ impl Service {
             build = build.held(judgement.hold);
         }
         let build = Arc::new(build);
-        let sealed = self
-            .vault
-            .seal_spec(&caller.org, id, spec)
-            .map_err(Error::internal)?;
+        let sealed = self.vault.seal_spec(&caller.org, id, spec).await?;
         match self.driver.create(build, sealed, idempotency).await? {
             Some(Created::New) => {
                 tracing::info!(build = %id, org = %caller.org, subject = %caller.subject, "build.accepted");

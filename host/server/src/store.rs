@@ -7,7 +7,7 @@
 //! ```text
 //! <data>/LOCK                   held by the one process that uses the directory
 //! <data>/store/STORE_VERSION    the layout's version
-//! <data>/store/state/           builds, specs, indexes, contexts, outbox, plugins, policies, meta
+//! <data>/store/state/           builds, specs, indexes, contexts, outbox, plugins, policies, secrets, keys, meta
 //! <data>/store/logs/2026-11-22/ frames and heads of the builds created on that day (UTC)
 //! ```
 
@@ -23,7 +23,7 @@ use crate::error::Error;
 
 pub mod backup;
 pub mod batch;
-mod builds;
+pub(crate) mod builds;
 pub mod codec;
 pub mod committer;
 mod contexts;
@@ -36,6 +36,7 @@ mod policies;
 pub mod rows;
 pub mod schema;
 pub mod table;
+mod vault;
 
 pub use builds::{BuildFilter, BuildPage, Created, Idempotency, Live};
 pub use contexts::ContextRow;
@@ -44,6 +45,7 @@ pub use outbox::{Due, OutboxEntry, OutboxPage, OutboxRow, OutboxState};
 pub use plugins::{PluginPlace, PluginRow, StoredRow};
 pub use policies::{InForceRow, PutOutcome, RevisionRow};
 pub use schema::OutboxKey;
+pub use vault::{DataKey, RunSecretsRow, SealedRows};
 
 use batch::Batch;
 use codec::CodecError;

@@ -1,81 +1,104 @@
-//! Seals what must not be readable on disk: the specs of builds, which hold real build-arg values.
+//! Seals what must not be readable on disk: the specs of builds, what their logs are redacted by, and the secrets that
+//! organizations store.
+//!
+//! Each organization has data keys; they are in the store, wrapped under the master key, which is beside it: a copy of the store or
+//! an export is of no use without that.
 //!
 //! ```text
-//! sealed: key id ‖ nonce 24 bytes ‖ XChaCha20-Poly1305(plain)      bound to: purpose ‖ 0x00 ‖ organization ‖ 0x00 ‖ build
+//!   sealed   2 ‖ id of the data key u32 BE ‖ nonce 24 bytes ‖ XChaCha20-Poly1305(plain)
+//!            bound to: the header ‖ purpose ‖ 0x00 ‖ organization ‖ 0x00 ‖ row
+//!   wrapped  3 ‖ id of the master key 8 bytes ‖ nonce 24 bytes ‖ XChaCha20-Poly1305(key)
+//!            bound to: the header ‖ what it is ‖ 0x00 …
+//!   of old   1 ‖ nonce 24 bytes ‖ XChaCha20-Poly1305(plain)        under the store's first master key, no header in the binding
 //! ```
 //!
-//! A sealed value opens only for the purpose, organization and build that it was sealed for, so rows cannot be swapped. The nonce is
-//! random: 192 bits never meet again. The key id leaves room for a second key. The master key is a file beside the store, not in
-//! it, so that a copy of the data directory or an export is of no use without it.
+//! A sealed value opens only for the purpose, organization and row that it was sealed for, so rows cannot be swapped. Values of
+//! the old format open as long as the first key is kept: until the data keys are rotated ([`Vault::rotate_data_keys`]).
 
-use std::{
-    fs,
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
-};
+use std::sync::Arc;
 
-use base64::{
-    Engine,
-    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
-};
-use chacha20poly1305::{
-    KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, Generate, Payload},
-};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use ignite_core::{
-    ids::{BuildId, OrgId},
+    ids::{BuildId, OrgId, RunId},
     spec::BuildSpec,
 };
-use secrecy::{ExposeSecret, SecretBox};
-use sha2::{Digest as _, Sha256};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use crate::store::{
-    Store, StoreError,
-    codec::{self, CodecError, FORMAT_1},
-    schema::MetaKey,
+use crate::{
+    error::Error,
+    store::{
+        Store, StoreError,
+        codec::{self, CodecError, FORMAT_1},
+    },
 };
 
-const KEY_BYTES: usize = 32;
-const KEY_ID: u8 = 1;
-const SHA256_BLOCK_BYTES: usize = 64;
-const NONCE_BYTES: usize = 24;
-/// A key in base64 or hex, with room for a line's end.
-const KEY_FILE_BYTES_MAX: u64 = 256;
-/// The value in the store that only the right key opens.
-const KEY_CHECK: &str = "vault.key_check";
-const KEY_CHECK_BINDING: &[u8] = b"key-check\0";
+mod key;
+mod keyring;
+mod master;
+mod rotate;
+#[cfg(test)]
+mod tests;
 
+use key::{KEY_BYTES, Key};
+use keyring::{Keyring, Root, RootKeys};
+pub use master::{FROM_STDIN, MASTER_KEY_VARIABLE, MasterKey, MasterKeyId, MasterKeySource};
+pub use rotate::Resealed;
+
+const SEALED: u8 = 2;
+const SEALED_OF_OLD: u8 = 1;
+const HEADER_BYTES: usize = 5;
+const SHA256_BLOCK_BYTES: usize = 64;
+/// The value that only the right key opened, in stores without data keys.
+const OLD_CHECK_BINDING: &[u8] = b"key-check\0";
+
+#[derive(Debug)]
 pub struct Vault {
-    key: SecretBox<[u8; KEY_BYTES]>,
+    keyring: Keyring,
 }
 
-/// What a sealed value is for.
+/// What a sealed value is, and the row that it belongs to beside its organization.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    BuildSpec,
+    BuildSpec(BuildId),
     /// What plugins want taken out of the log.
-    Redaction,
+    Redaction(BuildId),
+    /// What a run is given of the organization's secrets.
+    RunSecrets(RunId),
+    /// What the organization keeps for its builds.
+    Secrets,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     #[error(
-        "the master key {path} is missing, and the store holds what was sealed with it: put the key back, or start with an \
-         empty data directory"
+        "{source_name} is missing, and the store holds what was sealed with it: put the key back, or start with an empty \
+         data directory"
     )]
-    KeyMissing { path: PathBuf },
-    #[error("the master key {path} is not the one this store was sealed with")]
-    WrongKey { path: PathBuf },
-    #[error("the master key {path} must be {KEY_BYTES} bytes in hex or base64")]
-    BadKey { path: PathBuf },
-    #[error("{doing} the master key {path}")]
+    KeyMissing { source_name: String },
+    #[error("{source_name} is not the one this store was sealed with")]
+    WrongKey { source_name: String },
+    #[error(
+        "{source_name} (id {given}) is not the one this store is sealed with (id {expected}); after a rotation, that is the \
+         new one"
+    )]
+    OtherKey {
+        source_name: String,
+        given: MasterKeyId,
+        expected: MasterKeyId,
+    },
+    #[error("{source_name} must be {KEY_BYTES} bytes in hex or base64")]
+    BadKey { source_name: String },
+    #[error("{doing} {source_name}")]
     Io {
         doing: &'static str,
-        path: PathBuf,
+        source_name: String,
         #[source]
-        source: io::Error,
+        source: std::io::Error,
     },
+    #[error("the new master key is the one in use already")]
+    SameKey,
     #[error("the system gave no random bytes")]
     Random,
     #[error("a value could not be sealed")]
@@ -83,9 +106,11 @@ pub enum VaultError {
     /// Damaged, or sealed for something else or with another key.
     #[error("a sealed value does not open")]
     Unseal,
-    #[error("a spec could not be encoded or decoded")]
-    Spec(#[source] CodecError),
-    #[error("the key check could not be read or written")]
+    #[error("the {row} of {owner} does not open, so no key was removed")]
+    Reseal { row: &'static str, owner: String },
+    #[error("a sealed value could not be encoded or decoded")]
+    Record(#[source] CodecError),
+    #[error("the vault's keys could not be read or written")]
     Store(#[from] StoreError),
     #[error("the thread at work on the key ended early")]
     Interrupted,
@@ -97,192 +122,212 @@ impl Purpose {
     /// Part of the format: never to be changed.
     fn name(self) -> &'static str {
         match self {
-            Self::BuildSpec => "build-spec",
-            Self::Redaction => "redaction",
+            Self::BuildSpec(_) => "build-spec",
+            Self::Redaction(_) => "redaction",
+            Self::RunSecrets(_) => "run-secrets",
+            Self::Secrets => "secrets",
         }
+    }
+
+    /// The same.
+    fn binding(self, org: &OrgId) -> Vec<u8> {
+        let row = match self {
+            Self::BuildSpec(build) | Self::Redaction(build) => build.to_bytes().to_vec(),
+            Self::RunSecrets(run) => run.to_string().into_bytes(),
+            Self::Secrets => Vec::new(),
+        };
+        // Neither name holds a zero byte.
+        [self.name().as_bytes(), org.as_str().as_bytes(), &row].join(&0)
     }
 }
 
 // === impl Vault ===
 
 impl Vault {
-    /// Reads the master key and makes sure that it is the store's. For a new store, a key that is not there is made.
-    pub async fn open(key_path: &Path, store: &Store) -> Result<Self, VaultError> {
-        let check_key = MetaKey(KEY_CHECK.to_owned());
-        let check = store.meta(check_key.clone()).await?;
-        let may_create = check.is_none() && store.is_new().await?;
-        let path = key_path.to_owned();
-        let key = tokio::task::spawn_blocking(move || match read_key(&path)? {
-            Some(key) => Ok(key),
-            None if may_create => create_key(&path),
-            None => Err(VaultError::KeyMissing { path }),
+    /// Reads the master key and makes sure that it is the store's. For a new store, a key file that is not there is made.
+    pub async fn open(source: &MasterKeySource, store: &Arc<Store>) -> Result<Self, VaultError> {
+        let root = read_root(store).await?;
+        let old_check = store.old_key_check().await?;
+        let may_create = root.is_none() && old_check.is_none() && store.is_new().await?;
+        let from = source.clone();
+        let master = tokio::task::spawn_blocking(move || match may_create {
+            true => from.read_or_create(),
+            false => from.read()?.ok_or_else(|| VaultError::KeyMissing {
+                source_name: from.to_string(),
+            }),
         });
-        let vault = Self {
-            key: key.await.map_err(|_| VaultError::Interrupted)??,
+        let master = master.await.map_err(|_| VaultError::Interrupted)??;
+        let source_name = source.to_string();
+        let keys = match root {
+            Some(root) => root.open(&master, &source_name)?,
+            None => begin(store, &master, old_check, &source_name).await?,
         };
-        match check {
-            Some(check) => {
-                vault
-                    .unseal_bound(KEY_CHECK_BINDING, &check)
-                    .map_err(|_| VaultError::WrongKey {
-                        path: key_path.to_owned(),
-                    })?;
-            }
-            None => {
-                let check = vault.seal_bound(KEY_CHECK_BINDING, &[])?;
-                store.put_meta_once(&check_key, check).await?;
-            }
-        }
-        Ok(vault)
+        Ok(Self {
+            keyring: Keyring::new(master, keys, Arc::clone(store)),
+        })
     }
 
     /// A build's spec as it is stored.
-    pub fn seal_spec(&self, org: &OrgId, build: BuildId, spec: &BuildSpec) -> Result<Vec<u8>, VaultError> {
-        // A buffer that grew would leave copies of what it held behind.
-        let size_bytes = codec::record_size_bytes(FORMAT_1, spec).map_err(VaultError::Spec)?;
-        let mut plain = Zeroizing::new(Vec::with_capacity(size_bytes));
-        codec::write_record(&mut *plain, FORMAT_1, spec).map_err(VaultError::Spec)?;
-        self.seal(Purpose::BuildSpec, org, build, &plain)
-    }
-
-    pub fn open_spec(&self, org: &OrgId, build: BuildId, sealed: &[u8]) -> Result<BuildSpec, VaultError> {
-        let plain = self.unseal(Purpose::BuildSpec, org, build, sealed)?;
-        codec::decode_record(FORMAT_1, &plain).map_err(VaultError::Spec)
-    }
-
-    pub fn seal(
+    pub async fn seal_spec(
         &self,
-        purpose: Purpose,
         org: &OrgId,
         build: BuildId,
-        plain: &[u8],
+        spec: &BuildSpec,
     ) -> Result<Vec<u8>, VaultError> {
-        self.seal_bound(&binding(purpose, org, build), plain)
+        self.seal_record(org, Purpose::BuildSpec(build), spec).await
     }
 
-    pub fn unseal(
+    pub async fn open_spec(
         &self,
-        purpose: Purpose,
         org: &OrgId,
         build: BuildId,
         sealed: &[u8],
-    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        self.unseal_bound(&binding(purpose, org, build), sealed)
+    ) -> Result<BuildSpec, VaultError> {
+        self.open_record(org, Purpose::BuildSpec(build), sealed).await
     }
 
-    /// Tells equal messages of one kind. Made with the key, as HMAC is: a plain hash of a request would let who has the store
-    /// alone try out short secrets in it.
-    pub fn fingerprint(&self, kind: &str, message: &[u8]) -> [u8; 32] {
-        let keyed = |pad: u8| {
-            let mut block = Zeroizing::new([pad; SHA256_BLOCK_BYTES]);
-            for (byte, key) in block.iter_mut().zip(self.key.expose_secret()) {
-                *byte ^= key;
+    /// A record, encoded as the store's are and sealed.
+    pub async fn seal_record(
+        &self,
+        org: &OrgId,
+        purpose: Purpose,
+        record: &impl Serialize,
+    ) -> Result<Vec<u8>, VaultError> {
+        // A buffer that grew would leave copies of what it held behind.
+        let size_bytes = codec::record_size_bytes(FORMAT_1, record).map_err(VaultError::Record)?;
+        let mut plain = Zeroizing::new(Vec::with_capacity(size_bytes));
+        codec::write_record(&mut *plain, FORMAT_1, record).map_err(VaultError::Record)?;
+        self.seal(org, purpose, &plain).await
+    }
+
+    pub async fn open_record<T: DeserializeOwned>(
+        &self,
+        org: &OrgId,
+        purpose: Purpose,
+        sealed: &[u8],
+    ) -> Result<T, VaultError> {
+        let plain = self.unseal(org, purpose, sealed).await?;
+        codec::decode_record(FORMAT_1, &plain).map_err(VaultError::Record)
+    }
+
+    /// Seals under the organization's newest data key. Touches the disk for the first value of an organization only.
+    pub async fn seal(&self, org: &OrgId, purpose: Purpose, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let keys = self.keyring.find_or_create(org).await?;
+        let header = header(keys.newest);
+        let aad = [header.as_slice(), &purpose.binding(org)].concat();
+        keys.sealing().ok_or(VaultError::Seal)?.seal(&header, &aad, plain)
+    }
+
+    pub async fn unseal(
+        &self,
+        org: &OrgId,
+        purpose: Purpose,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let binding = purpose.binding(org);
+        match read_header(sealed) {
+            Some((Sealing::DataKey(id), body)) => {
+                let keys = self.keyring.find(org).await?;
+                let key = keys.as_ref().and_then(|keys| keys.opening(id));
+                let aad = [header(id).as_slice(), &binding].concat();
+                key.ok_or(VaultError::Unseal)?.unseal(&aad, body)
             }
-            Sha256::new().chain_update(block.as_slice())
-        };
-        let inner = keyed(0x36)
+            Some((Sealing::FirstKey, body)) => {
+                let key = self.keyring.root.first_key.as_ref();
+                key.ok_or(VaultError::Unseal)?.unseal(&binding, body)
+            }
+            None => Err(VaultError::Unseal),
+        }
+    }
+
+    /// Tells equal messages of one kind, over rotations of any key too. Made with a key, as HMAC-SHA256: a plain hash of a request
+    /// would let who has the store alone try out short secrets in it.
+    pub fn fingerprint(&self, kind: &str, message: &[u8]) -> [u8; 32] {
+        // HMAC fills its key up with zeros.
+        let mut block = Zeroizing::new([0; SHA256_BLOCK_BYTES]);
+        for (to, from) in block.iter_mut().zip(self.keyring.root.fingerprint_key.expose()) {
+            *to = *from;
+        }
+        let mac = Hmac::<Sha256>::new((&*block).into())
             .chain_update(kind)
             .chain_update([0])
             .chain_update(message);
-        keyed(0x5c).chain_update(inner.finalize()).finalize().into()
-    }
-
-    fn seal_bound(&self, aad: &[u8], msg: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let nonce = XNonce::try_generate().map_err(|_| VaultError::Random)?;
-        let sealed = self
-            .cipher()
-            .encrypt(&nonce, Payload { msg, aad })
-            .map_err(|_| VaultError::Seal)?;
-        Ok([&[KEY_ID], nonce.as_slice(), &sealed].concat())
-    }
-
-    fn unseal_bound(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let body = match sealed.split_first() {
-            Some((&KEY_ID, body)) => body,
-            Some(_) | None => return Err(VaultError::Unseal),
-        };
-        let (nonce, msg) = body
-            .split_first_chunk::<NONCE_BYTES>()
-            .ok_or(VaultError::Unseal)?;
-        let plain = self.cipher().decrypt(&XNonce::from(*nonce), Payload { msg, aad });
-        plain.map(Zeroizing::new).map_err(|_| VaultError::Unseal)
-    }
-
-    fn cipher(&self) -> XChaCha20Poly1305 {
-        XChaCha20Poly1305::new(self.key.expose_secret().into())
+        mac.finalize().into_bytes().into()
     }
 }
 
-impl std::fmt::Debug for Vault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Vault").finish_non_exhaustive()
+/// What a value was sealed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sealing {
+    FirstKey,
+    DataKey(u32),
+}
+
+fn header(id: u32) -> [u8; HEADER_BYTES] {
+    let [a, b, c, d] = id.to_be_bytes();
+    [SEALED, a, b, c, d]
+}
+
+/// None if this is no sealed value.
+fn read_header(sealed: &[u8]) -> Option<(Sealing, &[u8])> {
+    let (format, rest) = sealed.split_first()?;
+    match *format {
+        SEALED_OF_OLD => Some((Sealing::FirstKey, rest)),
+        SEALED => {
+            let (id, body) = rest.split_first_chunk()?;
+            Some((Sealing::DataKey(u32::from_be_bytes(*id)), body))
+        }
+        _ => None,
     }
 }
 
-fn binding(purpose: Purpose, org: &OrgId, build: BuildId) -> Vec<u8> {
-    // Neither name holds a zero byte.
-    let parts: [&[u8]; 3] = [
-        purpose.name().as_bytes(),
-        org.as_str().as_bytes(),
-        &build.to_bytes(),
-    ];
-    parts.join(&0)
+async fn read_root(store: &Store) -> Result<Option<Root>, VaultError> {
+    let stored = store.vault_root().await?;
+    stored
+        .map(|bytes| codec::decode_record(FORMAT_1, &bytes))
+        .transpose()
+        .map_err(VaultError::Record)
 }
 
-/// None if the file is not there. Blocks.
-fn read_key(path: &Path) -> Result<Option<SecretBox<[u8; KEY_BYTES]>>, VaultError> {
-    let file = match fs::File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(io_error("opening", path))?,
+fn encode_root(root: &Root) -> Result<Vec<u8>, VaultError> {
+    codec::encode_record(FORMAT_1, root).map_err(VaultError::Record)
+}
+
+/// Gives a store without data keys what it takes to have them. In one of old, the master key itself has sealed the rows and made
+/// the fingerprints: it becomes the key for both.
+async fn begin(
+    store: &Store,
+    master: &MasterKey,
+    old_check: Option<Vec<u8>>,
+    source_name: &str,
+) -> Result<RootKeys, VaultError> {
+    let keys = match &old_check {
+        Some(check) => {
+            let key = || master.copy_of_key().ok_or(VaultError::Unseal);
+            let body = check.strip_prefix(&[SEALED_OF_OLD]).ok_or(VaultError::Unseal)?;
+            key()?
+                .unseal(OLD_CHECK_BINDING, body)
+                .map_err(|_| VaultError::WrongKey {
+                    source_name: source_name.to_owned(),
+                })?;
+            RootKeys {
+                fingerprint_key: key()?,
+                first_key: Some(key()?),
+            }
+        }
+        None => RootKeys {
+            fingerprint_key: Key::random()?,
+            first_key: None,
+        },
     };
-    let mut text = Zeroizing::new(Vec::new());
-    file.take(KEY_FILE_BYTES_MAX)
-        .read_to_end(&mut text)
-        .map_err(io_error("reading", path))?;
-    let text = text.trim_ascii();
-    let decoded = Zeroizing::new(if text.len() == KEY_BYTES * 2 {
-        hex::decode(text).unwrap_or_default()
-    } else {
-        let unpadded = URL_SAFE_NO_PAD.decode(text);
-        STANDARD.decode(text).or(unpadded).unwrap_or_default()
-    });
-    let key =
-        Zeroizing::new(
-            <[u8; KEY_BYTES]>::try_from(decoded.as_slice()).map_err(|_| VaultError::BadKey {
-                path: path.to_owned(),
-            })?,
-        );
-    Ok(Some(SecretBox::init_with_mut(|secret: &mut [u8; KEY_BYTES]| {
-        secret.copy_from_slice(key.as_slice());
-    })))
+    store
+        .begin_vault(encode_root(&Root::wrap(master, &keys)?)?)
+        .await?;
+    Ok(keys)
 }
 
-/// Makes a key file that only its owner may read, whole or not at all. Blocks.
-fn create_key(path: &Path) -> Result<SecretBox<[u8; KEY_BYTES]>, VaultError> {
-    let key = Zeroizing::new(<[u8; KEY_BYTES]>::try_generate().map_err(|_| VaultError::Random)?);
-    let text = Zeroizing::new(hex::encode(key.as_slice()));
-    let dir = path
-        .parent()
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let write = || {
-        let mut file = tempfile::NamedTempFile::new_in(dir)?;
-        writeln!(file, "{}", text.as_str())?;
-        file.as_file().sync_all()?;
-        file.persist_noclobber(path)?;
-        fs::File::open(dir)?.sync_all()
-    };
-    write().map_err(io_error("making", path))?;
-    tracing::info!(key.path = %path.display(), "made a new master key: keep a copy, no export can be used without it");
-    read_key(path)?.ok_or_else(|| VaultError::KeyMissing {
-        path: path.to_owned(),
-    })
+impl From<VaultError> for Error {
+    fn from(error: VaultError) -> Self {
+        Self::internal(error)
+    }
 }
-
-fn io_error(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> VaultError {
-    let path = path.to_owned();
-    move |source| VaultError::Io { doing, path, source }
-}
-
-#[cfg(test)]
-mod tests;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use ignite_proto::v1;
 
-use super::{CallTimeout, duration};
+use super::{CallTimeout, duration, secrets::SecretsCommand};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuildCommand {
@@ -43,6 +43,9 @@ pub(crate) enum BuildCommand {
         #[command(flatten)]
         timeout: CallTimeout,
     },
+    /// Store, list and remove what the organization's builds are given: build secrets, registry and git logins
+    #[command(subcommand)]
+    Secrets(SecretsCommand),
     /// Show a build at every change of its state or steps until it ends; exits by its result
     Watch {
         #[arg(value_name = "ID")]
@@ -255,6 +258,7 @@ impl BuildCommand {
             Self::List(args) => args.timeout.call_timeout,
             Self::Logs(args) => args.timeout.call_timeout,
             Self::Retry(args) => args.timeout.call_timeout,
+            Self::Secrets(command) => command.call_timeout(),
             Self::Get { timeout, .. }
             | Self::Cancel { timeout, .. }
             | Self::Approve { timeout, .. }

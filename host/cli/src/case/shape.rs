@@ -175,6 +175,7 @@ fn reason(wire: v1::FailureReason, status: Status) -> FailureReason {
         v1::FailureReason::OutOfDisk => FailureReason::OutOfDisk,
         v1::FailureReason::Evicted => FailureReason::Evicted,
         v1::FailureReason::PolicyDenied => FailureReason::PolicyDenied,
+        v1::FailureReason::SecretMissing => FailureReason::SecretMissing,
         v1::FailureReason::Cancelled => FailureReason::Cancelled,
         v1::FailureReason::Internal => FailureReason::Internal,
     }

@@ -2,7 +2,7 @@
 
 use ignite_proto::v1;
 
-use super::create;
+use super::{create, secrets};
 use crate::{
     args::build::{BuildCommand, FollowArgs, ListArgs, LogsArgs},
     client::Client,
@@ -47,6 +47,7 @@ pub(crate) async fn run(command: BuildCommand, settings: &Settings) -> Result<()
                 shown::acknowledged(&build_id, response.status)
             })
         }
+        BuildCommand::Secrets(command) => secrets::run(&client, settings, command).await,
         BuildCommand::Watch { build_id, .. } => {
             let follow = following(&client, settings, &build_id, Sink::Stdout, From::Now);
             let changed =

@@ -59,6 +59,7 @@ pub(crate) struct Seen {
     pub(crate) cancelled: Vec<String>,
     pub(crate) approved: Vec<v1::ApproveBuildRequest>,
     pub(crate) stored: Stored,
+    pub(crate) secrets: Vec<v1::SaveBuildSecretsRequest>,
     pub(crate) uploads: Vec<Upload>,
     pub(crate) upload_attempts: usize,
     pub(crate) authorization: Vec<Option<String>>,
@@ -416,16 +417,32 @@ impl BuildService for Service {
 
     async fn save_build_secrets(
         &self,
-        _: Request<v1::SaveBuildSecretsRequest>,
+        request: Request<v1::SaveBuildSecretsRequest>,
     ) -> Result<Response<v1::SaveBuildSecretsResponse>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        self.check(&request)?;
+        self.seen().secrets.push(request.into_inner());
+        Ok(Response::new(v1::SaveBuildSecretsResponse {}))
     }
 
     async fn get_build_secrets(
         &self,
-        _: Request<v1::GetBuildSecretsRequest>,
+        request: Request<v1::GetBuildSecretsRequest>,
     ) -> Result<Response<v1::GetBuildSecretsResponse>, Status> {
-        Err(Status::unimplemented("not in the script"))
+        self.check(&request)?;
+        let names: Vec<String> = self
+            .seen()
+            .secrets
+            .last()
+            .map(|saved| saved.build_secrets.keys().cloned().collect())
+            .unwrap_or_default();
+        let secrets = names.into_iter().map(|name| v1::StoredSecret {
+            group: v1::SecretGroup::BuildSecrets.into(),
+            name,
+            updated_at_ms: 1_748_390_400_000,
+        });
+        Ok(Response::new(v1::GetBuildSecretsResponse {
+            secrets: secrets.collect(),
+        }))
     }
 
     async fn approve_build(

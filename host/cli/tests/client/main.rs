@@ -12,5 +12,6 @@ mod harness;
 mod plugins;
 #[cfg(test)]
 mod proxy;
+mod secrets;
 #[cfg(test)]
 mod stores;

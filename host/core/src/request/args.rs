@@ -103,7 +103,7 @@ pub(super) fn check_build_arg(name: &str, value: String, found: &mut Violations)
     ArgValue::new(value, secret)
 }
 
-fn wrong_with(name: &str, value: &str) -> Option<String> {
+pub(super) fn wrong_with(name: &str, value: &str) -> Option<String> {
     let word = |b: u8| b.is_ascii_alphabetic() || b == b'_';
     let well_formed =
         name.bytes().next().is_some_and(word) && name.bytes().all(|b| word(b) || b.is_ascii_digit());

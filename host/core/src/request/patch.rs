@@ -6,7 +6,7 @@
 use super::{FieldViolation, Rules, Violations, args, check_timeout, image, keyed, labels::check_labels};
 use crate::{
     hook::{Change, ProposedArg},
-    spec::BuildSpec,
+    spec::{ArgValue, BuildSpec},
 };
 
 const CHANGES_MAX: usize = 256;
@@ -68,8 +68,13 @@ fn apply(
     match change {
         Change::SetArg { name, value } => match value {
             ProposedArg::Plain(value) => set_arg(spec, name, value, found),
-            ProposedArg::Secret(secret) => {
-                found.add(keyed("build_args", name), why_no_secret(secret_is_stored(secret)));
+            ProposedArg::Secret(secret) if secret_is_stored(secret) => set_stored(spec, name, secret, found),
+            ProposedArg::Secret(_) => {
+                found.add(
+                    keyed("build_args", name),
+                    "no secret of this name is stored; set a plain value, or leave the arg out of the changes to keep it \
+                     as it is",
+                );
                 None
             }
         },
@@ -115,30 +120,38 @@ fn set_arg(spec: &mut BuildSpec, name: &str, value: &str, found: &mut Violations
     let shown = shown(value.reveal());
     // The rewriter did not know a secret's value, so even the same one in its place is a change: to say that nothing
     // changed would confirm a guess.
-    let same = |before: &crate::spec::ArgValue| !before.is_secret() && *before == value;
+    let same = |before: &ArgValue| !before.is_secret() && *before == value;
     if spec.build_args.get(name).is_some_and(same) {
         return None;
     }
     spec.build_args.insert(name.to_owned(), value);
-    let sizes = spec
-        .build_args
-        .iter()
-        .map(|(name, value)| name.len() + value.reveal().len());
-    args::check_total(spec.build_args.len(), sizes.sum(), found);
+    check_args(spec, found);
     Some(match secret {
         true => format!("build arg {name} set to a secret value"),
         false => format!("build arg {name} set to {shown}"),
     })
 }
 
-/// A build arg cannot hold a stored secret before there is a store that its value is taken from when the build starts.
-fn why_no_secret(is_stored: bool) -> &'static str {
-    match is_stored {
-        true => "stored secrets cannot be used as build args yet; set a plain value",
-        false => {
-            "no secret of this name is stored; set a plain value, or leave the arg out of the changes to keep it as it is"
-        }
+/// Routes a stored secret into the arg: its value is not known here.
+fn set_stored(spec: &mut BuildSpec, name: &str, secret: &str, found: &mut Violations) -> Option<String> {
+    args::check_build_arg(name, String::new(), found);
+    let value = ArgValue::stored(secret.to_owned());
+    if spec.build_args.get(name) == Some(&value) {
+        return None;
     }
+    spec.build_args.insert(name.to_owned(), value);
+    check_args(spec, found);
+    Some(format!("build arg {name} set to the stored secret {secret}"))
+}
+
+/// All args together, but for those that are stored: an organization's secrets take no place away from a request's args.
+fn check_args(spec: &BuildSpec, found: &mut Violations) {
+    let sizes = spec.build_args.iter();
+    let sizes = sizes.filter(|(_, value)| value.stored_name().is_none());
+    let sizes: Vec<usize> = sizes
+        .map(|(name, value)| name.len() + value.reveal().len())
+        .collect();
+    args::check_total(sizes.len(), sizes.iter().sum(), found);
 }
 
 fn add_tag(spec: &mut BuildSpec, tag: &str, found: &mut Violations) -> Option<String> {

@@ -47,7 +47,7 @@ pub const SETTINGS: &[Setting] = &[
     ),
     unset(
         "master_key_file",
-        "Key for what is sealed at rest; made at the first start [default: master.key in data_dir]",
+        "Key for what is sealed at rest; made at the first start [default: master.key in data_dir]. The variable IGNITED_MASTER_KEY may hold the key itself instead",
     ),
     setting("registry", "127.0.0.1:5000", "Where images go: host[:port]"),
     setting("registry_insecure", "false", "Speak plain http to the registry"),

@@ -6,13 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use secrecy::SecretString;
+
 use super::{
     ConfigError,
     settings::{self, SETTINGS},
 };
+use crate::vault::MASTER_KEY_VARIABLE;
 
 /// What was said outside the file.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct Sources {
     /// The TOML file, if one is to be read.
     pub file: Option<PathBuf>,
@@ -35,10 +38,12 @@ pub enum Origin {
 pub(super) struct Values {
     values: BTreeMap<&'static str, (String, Origin)>,
     pub(super) errors: Vec<ConfigError>,
+    /// The value of [`MASTER_KEY_VARIABLE`], if that is set.
+    pub(super) master_key: Option<SecretString>,
 }
 
 /// Variables that are the daemon's but no settings.
-const OTHER_VARIABLES: [&str; 1] = ["IGNITED_CONFIG"];
+const OTHER_VARIABLES: [&str; 2] = ["IGNITED_CONFIG", MASTER_KEY_VARIABLE];
 /// What Kubernetes sets in pods beside a Service named `ignited`.
 const OTHER_PREFIXES: [&str; 2] = ["IGNITED_SERVICE_", "IGNITED_PORT"];
 
@@ -56,6 +61,16 @@ impl fmt::Display for Origin {
 }
 
 // === impl Sources ===
+
+/// The environment may hold anybody's secrets, and one of ours.
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sources")
+            .field("file", &self.file)
+            .field("flags", &self.flags)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Sources {
     /// Every setting that has a value, with it and where it comes from; none of them is a secret.
@@ -129,6 +144,9 @@ impl Values {
     }
 
     fn read_environment(&mut self, environment: &BTreeMap<String, String>) {
+        self.master_key = environment
+            .get(MASTER_KEY_VARIABLE)
+            .map(|text| SecretString::from(text.as_str()));
         for (variable, value) in environment {
             let ours = variable.starts_with("IGNITED_")
                 && !OTHER_VARIABLES.contains(&variable.as_str())
@@ -199,6 +217,15 @@ impl Values {
                 .collect::<Result<Vec<_>, _>>()
         };
         self.optional(name, each).unwrap_or_default()
+    }
+
+    /// Of the master key: its value is not to be shown.
+    pub(super) fn wrong_key(&mut self, problem: &str) {
+        self.errors.push(ConfigError {
+            setting: "the master key".to_owned(),
+            origin: Origin::Environment(MASTER_KEY_VARIABLE.to_owned()),
+            problem: problem.to_owned(),
+        });
     }
 
     pub(super) fn wrong(&mut self, name: &'static str, problem: &str) {

@@ -105,6 +105,47 @@ fn every_setting_that_is_checked_is_told_when_all_are_wrong() {
 }
 
 #[test]
+fn the_master_key_comes_from_one_place_and_is_never_told() {
+    const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    let from = |key: Option<&str>, file: Option<&str>| Sources {
+        environment: key
+            .map(|key| ("IGNITED_MASTER_KEY".to_owned(), key.to_owned()))
+            .into_iter()
+            .collect(),
+        flags: file
+            .map(|file| ("master_key_file".to_owned(), file.to_owned()))
+            .into_iter()
+            .collect(),
+        ..Sources::default()
+    };
+    let source = |sources| Config::load(sources).map(|config| config.master_key.to_string());
+    assert_eq!(
+        source(from(None, None)).unwrap(),
+        "the master key ignite-data/master.key"
+    );
+    assert_eq!(source(from(None, Some("k"))).unwrap(), "the master key k");
+    assert_eq!(
+        source(from(Some(KEY), None)).unwrap(),
+        "the master key in IGNITED_MASTER_KEY"
+    );
+    for (key, file, expected) in [
+        (KEY, Some("k"), "is there beside master_key_file: set one of them"),
+        ("", None, "is empty: set a key, or leave it unset"),
+    ] {
+        let errors = source(from(Some(key), file)).unwrap_err();
+        let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            text,
+            [format!("the master key (from IGNITED_MASTER_KEY): {expected}")]
+        );
+    }
+    let sources = from(Some(KEY), None);
+    assert!(!format!("{sources:?}").contains(KEY));
+    assert!(!format!("{:?}", sources.clone().effective()).contains(KEY));
+    assert!(!format!("{:?}", Config::load(sources).unwrap()).contains(KEY));
+}
+
+#[test]
 fn nothing_can_be_limited_to_nothing() {
     for name in [
         "build_cpu_millis_max",

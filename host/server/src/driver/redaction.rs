@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Driver, Live};
 use crate::{
-    error::{Error, Result},
+    error::Result,
     hooks::{self, Gate},
-    store::codec::{self, FORMAT_1},
+    secrets::Snapshot,
     vault::Purpose,
 };
 
@@ -42,10 +42,11 @@ pub(super) async fn redaction(
     live: &Arc<Live>,
     run: RunId,
     spec: &BuildSpec,
+    snapshot: &Snapshot,
 ) -> Result<Redaction> {
     let Some(gate) = hooks::pinned(driver.parts.gates.as_ref(), &live.current()).await? else {
         return Ok(Redaction {
-            redactor: Redactor::new(spec.secret_values()),
+            redactor: Redactor::new(hidden(spec, snapshot)),
             withhold: None,
             scanner: None,
         });
@@ -63,10 +64,17 @@ pub(super) async fn redaction(
         ),
     };
     Ok(Redaction {
-        redactor: Redactor::with_rules(spec.secret_values(), &rules),
+        redactor: Redactor::with_rules(hidden(spec, snapshot), &rules),
         withhold,
         scanner: hooks::acts_at(gate.as_ref(), Hook::RedactScan).then_some(gate),
     })
+}
+
+/// The values that the log and the record of a run must not show, as known when it starts: those of its own args, and all that the
+/// organization had stored then. What is stored while it runs is another run's; it would have to be added to the redactor of the
+/// stream under way, here.
+fn hidden<'a>(spec: &'a BuildSpec, snapshot: &'a Snapshot) -> impl Iterator<Item = &'a str> {
+    spec.secret_values().chain(snapshot.values())
 }
 
 async fn kept(
@@ -78,21 +86,16 @@ async fn kept(
 ) -> Result<Kept> {
     let build = live.current();
     let (store, vault) = (&driver.parts.store, &driver.parts.vault);
+    let purpose = Purpose::Redaction(build.id);
     if let Some(sealed) = store.redaction(build.id).await? {
-        let plain = vault
-            .unseal(Purpose::Redaction, &build.org, build.id, &sealed)
-            .map_err(Error::internal)?;
-        return codec::decode_record(FORMAT_1, &plain).map_err(Error::internal);
+        return Ok(vault.open_record(&build.org, purpose, &sealed).await?);
     }
     let asked = gate.redaction(&hooks::caller_of(&build), spec).await;
     let kept = Kept {
         rules: asked.given,
         withhold: asked.withhold,
     };
-    let plain = codec::encode_record(FORMAT_1, &kept).map_err(Error::internal)?;
-    let sealed = vault
-        .seal(Purpose::Redaction, &build.org, build.id, &plain)
-        .map_err(Error::internal)?;
+    let sealed = vault.seal_record(&build.org, purpose, &kept).await?;
     // Nothing is redacted by rules that a restart would not find.
     store.put_redaction(build.id, sealed).await?;
     let reports = asked.reports;

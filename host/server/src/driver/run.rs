@@ -11,17 +11,17 @@ use ignite_core::{
     ids::RunId,
     kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
     run::{EndCause, RunEnd},
-    secrets::RunSecrets,
-    spec::{BuildSpec, Source},
+    spec::{BuildSpec, MissingSecrets, Source},
 };
 
-use super::{Driver, Live, inspect, redaction};
+use super::{Driver, Live, inspect, redaction, secrets};
 use crate::{
     clock,
     error::{Error, Result},
     executor::{ExecutorError, RawCursor, RunEvent, RunPlan, RunSource},
     hooks::Gate,
     logs::Pipeline,
+    secrets::Snapshot,
     sources::contexts::ContextFile,
     store::StoreError,
 };
@@ -111,7 +111,12 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         }
     };
     let build = live.current();
-    let (spec, mut pipeline, from) = resume(driver, live, run).await?;
+    let Resumed {
+        spec,
+        snapshot,
+        mut pipeline,
+        from,
+    } = resume(driver, live, run).await?;
 
     // Kept until the run is over: an executor may come back to the file.
     let context = match spec.source() {
@@ -119,15 +124,29 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         Source::Git(_) => None,
     };
     let gate = inspect::gate(driver, &build, &spec).await?;
-    let plan = plan(driver, live, run, &spec, context.as_ref(), gate.is_some());
-    let (end, word) = if is_new && live.current().cancel_requested {
+    let plan = plan(
+        driver,
+        live,
+        run,
+        &spec,
+        snapshot,
+        context.as_ref(),
+        gate.is_some(),
+    );
+    let (end, word) = match plan {
         // The executor has not heard of it: there is nothing to stop.
-        (ended(EndCause::Stopped), Word::Allowed)
-    } else {
-        match ensure(driver, live, &plan).await {
+        _ if is_new && live.current().cancel_requested => (ended(EndCause::Stopped), Word::Allowed),
+        // Nor of this.
+        Err(missing) => (
+            ended(EndCause::Stopped),
+            Word::Denied {
+                failure: secrets::missing(&missing),
+            },
+        ),
+        Ok(plan) => match ensure(driver, live, &plan).await {
             Ok(()) => follow(driver, live, run, &spec, gate.as_deref(), &mut pipeline, from).await?,
             Err(error) => (lost(&error), Word::Allowed),
-        }
+        },
     };
     pipeline.finish(end.ended_at_ms).await.map_err(Error::internal)?;
     // A run that was not to go on had no go-ahead: nothing was built, however it came to its end.
@@ -177,13 +196,22 @@ pub(super) async fn report_lost(driver: &Arc<Driver>, live: &Arc<Live>, run: Run
 }
 
 async fn note_lost(driver: &Driver, live: &Arc<Live>, run: RunId, failure: &Failure) -> Result<()> {
-    let (_, mut pipeline, _) = resume(driver, live, run).await?;
+    let mut pipeline = resume(driver, live, run).await?.pipeline;
     note(&mut pipeline, run, failure).await
 }
 
-/// What it takes to go on with a run: the build's specification, its log where the store has it, and where to follow the
-/// executor from.
-async fn resume(driver: &Driver, live: &Arc<Live>, run: RunId) -> Result<(BuildSpec, Pipeline, RawCursor)> {
+/// What it takes to go on with a run.
+struct Resumed {
+    spec: BuildSpec,
+    /// What the run is given of its organization's secrets.
+    snapshot: Snapshot,
+    /// Its log where the store has it.
+    pipeline: Pipeline,
+    /// Where to follow the executor from.
+    from: RawCursor,
+}
+
+async fn resume(driver: &Driver, live: &Arc<Live>, run: RunId) -> Result<Resumed> {
     let build = live.current();
     let sealed = driver
         .parts
@@ -195,8 +223,9 @@ async fn resume(driver: &Driver, live: &Arc<Live>, run: RunId) -> Result<(BuildS
         .parts
         .vault
         .open_spec(&build.org, build.id, &sealed)
-        .map_err(Error::internal)?;
-    let redaction = redaction::redaction(driver, live, run, &spec).await?;
+        .await?;
+    let snapshot = secrets::of_run(driver, &build, run, &spec).await?;
+    let redaction = redaction::redaction(driver, live, run, &spec, &snapshot).await?;
     let registry = &driver.settings.registry;
     let reader = LogReader::new(kaniko::image_refs(
         &registry.host,
@@ -220,7 +249,12 @@ async fn resume(driver: &Driver, live: &Arc<Live>, run: RunId) -> Result<(BuildS
     if let Some(gate) = redaction.scanner {
         pipeline.scan_with(gate);
     }
-    Ok((spec, pipeline, from))
+    Ok(Resumed {
+        spec,
+        snapshot,
+        pipeline,
+        from,
+    })
 }
 
 /// The last line of an attempt that failed for a reason of ours.
@@ -262,9 +296,10 @@ fn plan(
     live: &Live,
     run: RunId,
     spec: &BuildSpec,
+    snapshot: Snapshot,
     context: Option<&ContextFile>,
     gated: bool,
-) -> RunPlan {
+) -> std::result::Result<RunPlan, MissingSecrets> {
     let build = live.current();
     let registry = &driver.settings.registry;
     let source = match spec.source() {
@@ -275,7 +310,7 @@ fn plan(
         },
         Source::Git(git) => RunSource::Git(git.clone()),
     };
-    RunPlan {
+    Ok(RunPlan {
         run,
         org: build.org.clone(),
         source,
@@ -291,11 +326,11 @@ fn plan(
             extra_args: &[],
         }
         .args(),
-        build_args: spec.build_args().clone(),
-        secrets: RunSecrets::default(),
+        build_args: spec.resolved_build_args(|name| snapshot.build_secret(name))?,
+        secrets: snapshot.given,
         timeout: spec.timeout(),
         gated,
-    }
+    })
 }
 
 /// Follows the run to its end, through broken streams and requests to stop. With the end comes what `gate`, if there is one,

@@ -21,6 +21,7 @@ use crate::{
     hooks::{Gates, scripted},
     principal::{Principal, Scope},
     service::Service,
+    vault::Purpose,
 };
 
 mod announce;
@@ -29,6 +30,7 @@ mod cancel;
 mod gated;
 mod redacted;
 mod restart;
+mod secrets;
 
 pub(crate) const DIGEST: &str = "sha256:0123456789012345678901234567890123456789012345678901234567890123";
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -116,9 +118,13 @@ impl Scene {
         &self.app().service
     }
 
-    /// Has the policy of [`acme`] read, so that creating a build waits for nothing before the disk.
-    pub(crate) async fn know_policy(&self) {
-        self.service().policies.in_force(&acme().org).await.unwrap();
+    /// Has what is kept of [`acme`] read, so that creating a build waits for nothing before the disk: its policy, the names of
+    /// its secrets, its data key.
+    pub(crate) async fn know_organization(&self) {
+        let (service, org) = (self.service(), acme().org);
+        service.policies.in_force(&org).await.unwrap();
+        service.secrets.names(&org).await.unwrap();
+        service.vault.seal(&org, Purpose::Secrets, b"").await.unwrap();
     }
 
     pub(crate) fn directory(&self) -> &std::path::Path {

@@ -27,6 +27,8 @@ pub struct Scripted {
     /// What the next calls of `ensure` fail with, the last first.
     refusals: Mutex<Vec<ExecutorError>>,
     manner: watch::Sender<Manner>,
+    /// Handed over and not looked at yet, of runs that are not forgotten.
+    plans: Mutex<BTreeMap<RunId, RunPlan>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -65,6 +67,11 @@ impl Scripted {
     /// Runs that are there, live or ended.
     pub fn known(&self) -> Vec<RunId> {
         lock(&self.runs).keys().copied().collect()
+    }
+
+    /// What the run was handed since this was asked last.
+    pub fn take_plan(&self, run: RunId) -> Option<RunPlan> {
+        lock(&self.plans).remove(&run)
     }
 
     /// The run prints.
@@ -165,6 +172,7 @@ impl Executor for Scripted {
         if let Some(refusal) = refusal.filter(|_| released) {
             return Err(refusal);
         }
+        lock(&self.plans).insert(plan.run, plan.clone());
         lock(&self.runs).entry(plan.run).or_insert_with(|| {
             lock(&self.starts).push(plan.run);
             watch::Sender::new(State {
@@ -221,6 +229,7 @@ impl Executor for Scripted {
 
     async fn forget(&self, run: RunId) -> Result<(), ExecutorError> {
         lock(&self.runs).remove(&run);
+        lock(&self.plans).remove(&run);
         Ok(())
     }
 }

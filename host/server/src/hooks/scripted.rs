@@ -157,7 +157,7 @@ impl Gate for Scripted {
         &self.shared.policy
     }
 
-    async fn judge(&self, _caller: &Caller, spec: &BuildSpec, _rules: &Rules) -> Judged {
+    async fn judge(&self, _caller: &Caller, spec: &BuildSpec, _rules: &Rules, _stored: &Names) -> Judged {
         let script = self.called(Hook::Validate).await;
         let mut spec = serde_json::to_value(spec).unwrap();
         if let Some(tags) = script.rewritten_tags {

@@ -13,6 +13,7 @@ use crate::{
     clock,
     error::{Error, Result},
     principal::{Principal, Scope},
+    secrets::Snapshot,
     store::StoreError,
 };
 
@@ -68,8 +69,9 @@ impl Service {
     async fn redacted(&self, build: &Arc<Build>, text: &str) -> Result<String> {
         let sealed = self.store.spec(build.id).await?;
         let sealed = sealed.ok_or(StoreError::Dangling(build.id))?;
-        let opened = self.vault.open_spec(&build.org, build.id, &sealed);
-        let spec = opened.map_err(Error::internal)?;
-        Ok(Redactor::new(spec.secret_values()).redact_text(text))
+        let spec = self.vault.open_spec(&build.org, build.id, &sealed).await?;
+        let stored = Snapshot::take(self.secrets.load(&build.org).await?, &spec);
+        let values = spec.secret_values().chain(stored.values());
+        Ok(Redactor::new(values).redact_text(text))
     }
 }

@@ -87,6 +87,7 @@ fn failure_reason(reason: FailureReason) -> v1::FailureReason {
         FailureReason::OutOfDisk => v1::FailureReason::OutOfDisk,
         FailureReason::Evicted => v1::FailureReason::Evicted,
         FailureReason::PolicyDenied => v1::FailureReason::PolicyDenied,
+        FailureReason::SecretMissing => v1::FailureReason::SecretMissing,
         FailureReason::Cancelled => v1::FailureReason::Cancelled,
         FailureReason::Internal => v1::FailureReason::Internal,
     }

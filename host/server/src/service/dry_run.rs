@@ -9,7 +9,7 @@ use ignite_core::{
     policy::ResolvedPolicy,
     redact::Redactor,
     request::{self, FieldViolation},
-    spec::{BuildSpec, Source},
+    spec::{ArgValue, BuildSpec, Source},
 };
 use ignite_plugins::{Chain, Decision};
 use ignite_proto::v1::{self, create_build_request};
@@ -62,6 +62,8 @@ impl Service {
             return Err(Error::Unimplemented { what });
         }
         let spec = request::check(submission, &self.rules).map_err(in_request)?;
+        let stored = self.secrets.names(&caller.org).await?;
+        let spec = spec.with_stored_secrets(stored.iter().map(String::as_str));
         let policy = match request.policy_text.as_str() {
             "" => self.policies.in_force(&caller.org).await?.unwrap_or_default(),
             text => Arc::new(self.policies.check(&caller.org, text, 0).await?),
@@ -72,8 +74,8 @@ impl Service {
             subject: caller.subject.clone(),
             submitted_at_ms: clock::now_ms(),
         };
-        // None can be stored yet.
-        let judged = chain.judge(&by, &spec, &self.rules, &|_| false).await;
+        let is_stored = |name: &str| stored.contains(name);
+        let judged = chain.judge(&by, &spec, &self.rules, &is_stored).await;
         let (mut decision, mut reports) = (judged.decision, judged.reports);
         let changes = changes(&policy, &reports);
         if acts(&policy, Hook::Inspect)
@@ -90,6 +92,7 @@ impl Service {
             redacted_log_sample = match redaction.withhold {
                 Some(why) => format!("(the log would be withheld: {why})"),
                 None => {
+                    // Not what is stored: who may look at policies could guess at values with samples.
                     let secrets = spec.secret_values().chain(judged.spec.secret_values());
                     Redactor::with_rules(secrets, &redaction.rules).redact_text(&redacted_log_sample)
                 }
@@ -243,12 +246,24 @@ fn changes(policy: &ResolvedPolicy, reports: &[HookReport]) -> Vec<String> {
         .collect()
 }
 
+/// A stored secret by its name.
+fn shown(value: &ArgValue) -> String {
+    match value.stored_name() {
+        Some(secret) => format!("secret({secret})"),
+        None => value.shown().to_owned(),
+    }
+}
+
 fn rewritten(spec: &BuildSpec) -> v1::CreateBuildRequest {
     v1::CreateBuildRequest {
         name: spec.name().to_owned(),
         dockerfile: spec.dockerfile().to_owned(),
         tags: spec.tags().to_vec(),
-        build_args: spec.shown_build_args(),
+        build_args: spec
+            .build_args()
+            .iter()
+            .map(|(name, value)| (name.clone(), shown(value)))
+            .collect(),
         no_cache: spec.no_cache(),
         timeout_secs: spec.timeout().as_secs(),
         platform: spec.platform().unwrap_or_default().to_owned(),

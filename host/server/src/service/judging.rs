@@ -73,7 +73,8 @@ impl Service {
         spec: BuildSpec,
         gate: &dyn Gate,
     ) -> Result<Judgement> {
-        let judged = gate.judge(&shown(caller, id), &spec, &self.rules).await;
+        let stored = self.secrets.names(&caller.org).await?;
+        let judged = gate.judge(&shown(caller, id), &spec, &self.rules, &stored).await;
         let mut judgement = Judgement {
             policy_revision: Some(gate.policy().revision),
             ..Judgement::unjudged(judged.spec)

@@ -20,3 +20,4 @@ mod judged;
 mod logs;
 mod notifications;
 mod requests;
+mod secrets;

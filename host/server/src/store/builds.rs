@@ -19,7 +19,7 @@ use super::{
     owned_by,
     schema::{
         BUILDS, BUILDS_BY_STATUS, Blob, BuildKey, IDEMPOTENCY, IdempotencyKey, IdempotencyRow, LIVE, LiveRow,
-        REDACTIONS, SPECS, STATUSES, StatusKey,
+        REDACTIONS, RUN_SECRETS, SPECS, STATUSES, StatusKey,
     },
     table::KeyRange,
 };
@@ -182,6 +182,7 @@ impl Store {
             Live::Keep => {}
             Live::Retire => {
                 batch.delete(&LIVE, &build.id);
+                batch.delete(&RUN_SECRETS, &build.id);
                 if build.policy_revision.is_some() {
                     batch.delete(&REDACTIONS, &build.id);
                 }
@@ -362,4 +363,4 @@ fn list(
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -10,7 +10,7 @@ use std::{
 use super::database::sync_dir;
 
 /// Goes up when an older daemon could no longer read the store.
-pub const STORE_VERSION: u32 = 1;
+pub const STORE_VERSION: u32 = 2;
 
 const LOCK: &str = "LOCK";
 const STORE: &str = "store";
@@ -83,10 +83,10 @@ impl DataDir {
         logs_dir(&self.store_dir())
     }
 
-    /// Makes an empty store unless there is one.
+    /// Makes an empty store unless there is one. From here on an older daemon takes neither.
     pub(super) fn ensure_store(&self) -> Result<(), DataDirError> {
         if self.has_store() {
-            return Ok(());
+            return mark_version(&self.store_dir());
         }
         self.begin_store()?;
         self.finish_store()
@@ -104,10 +104,7 @@ impl DataDir {
         let write = || {
             fs::DirBuilder::new().mode(0o700).create(&staging)?;
             fs::create_dir(logs_dir(&staging))?;
-            let mut version = File::create_new(staging.join(VERSION))?;
-            writeln!(version, "{STORE_VERSION}")?;
-            version.sync_all()?;
-            sync_dir(&staging)
+            write_version(&staging)
         };
         write().map_err(io_error("making", &staging))?;
         Ok(staging)
@@ -182,6 +179,24 @@ fn lock(dir: &Path) -> Result<File, DataDirError> {
     Ok(file)
 }
 
+/// Whole or not at all. Layouts of earlier versions need no other change: what differs is read both ways.
+fn write_version(store: &Path) -> io::Result<()> {
+    let mut version = tempfile::NamedTempFile::new_in(store)?;
+    writeln!(version, "{STORE_VERSION}")?;
+    version.as_file().sync_all()?;
+    version.persist(store.join(VERSION))?;
+    sync_dir(store)
+}
+
+fn mark_version(store: &Path) -> Result<(), DataDirError> {
+    let path = store.join(VERSION);
+    let text = fs::read_to_string(&path).map_err(io_error("reading", &path))?;
+    if text.trim() != STORE_VERSION.to_string() {
+        write_version(store).map_err(io_error("writing", &path))?;
+    }
+    Ok(())
+}
+
 fn check_version(path: &Path) -> Result<(), DataDirError> {
     let text = fs::read_to_string(path).map_err(io_error("reading", path))?;
     match text.trim().parse() {
@@ -228,10 +243,10 @@ mod tests {
         data.ensure_store().unwrap();
         let version = data.store_dir().join(VERSION);
         drop(data);
-        fs::write(&version, "2\n").unwrap();
+        fs::write(&version, "3\n").unwrap();
         assert!(matches!(
             DataDir::open(dir.path()),
-            Err(DataDirError::Newer { found: 2, .. })
+            Err(DataDirError::Newer { found: 3, .. })
         ));
         for text in ["", "0", "x", "-1"] {
             fs::write(&version, text).unwrap();
@@ -241,7 +256,14 @@ mod tests {
             ));
         }
         fs::write(&version, "1\n").unwrap();
-        DataDir::open(dir.path()).unwrap();
+        let data = DataDir::open(dir.path()).unwrap();
+        assert_eq!(
+            fs::read_to_string(&version).unwrap(),
+            "1\n",
+            "looking changes nothing"
+        );
+        data.ensure_store().unwrap();
+        assert_eq!(fs::read_to_string(&version).unwrap(), "2\n");
     }
 
     #[test]

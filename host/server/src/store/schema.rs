@@ -17,6 +17,7 @@ use super::{
     plugins::PluginRow,
     policies::{InForceRow, RevisionRow},
     table::{KeyRange, Table, TableInfo},
+    vault::RunSecretsRow,
 };
 
 /// Every build.
@@ -29,6 +30,12 @@ pub const LIVE: Table<BuildId, LiveRow> = Table::small("live");
 pub const SPECS: Table<BuildId, Blob> = Table::large("specs");
 /// Sealed: what plugins want taken out of the logs of builds that have not ended.
 pub const REDACTIONS: Table<BuildId, Blob> = Table::large("redactions");
+/// Sealed: what the last runs of builds that have not ended were given of their organizations' secrets.
+pub const RUN_SECRETS: Table<BuildId, RunSecretsRow> = Table::large("run_secrets");
+/// Sealed: what an organization keeps for its builds.
+pub const SECRETS: Table<OrgId, Blob> = Table::large("secrets");
+/// Organizations' data keys, wrapped under the master key.
+pub const VAULT: Table<DataKeyKey, Blob> = Table::small("vault");
 pub const IDEMPOTENCY: Table<IdempotencyKey, IdempotencyRow> = Table::small("idempotency");
 pub const CONTEXTS: Table<ContextKey, ContextRow> = Table::small("contexts");
 /// Every stored version of every plugin; the components' bytes are elsewhere.
@@ -50,6 +57,9 @@ pub const STATE_TABLES: &[TableInfo] = &[
     LIVE.info,
     SPECS.info,
     REDACTIONS.info,
+    RUN_SECRETS.info,
+    SECRETS.info,
+    VAULT.info,
     IDEMPOTENCY.info,
     CONTEXTS.info,
     PLUGINS.info,
@@ -99,6 +109,13 @@ pub struct RevisionKey {
     pub revision: u64,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataKeyKey {
+    pub org: OrgId,
+    /// From 1.
+    pub id: u32,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct OutboxKey {
     pub org: OrgId,
@@ -142,6 +159,7 @@ record_values!(
     InForceRow,
     RevisionRow,
     OutboxRow,
+    RunSecretsRow,
 );
 
 // === impl BuildKey ===
@@ -316,6 +334,26 @@ impl Key for RevisionKey {
         let (org, revision) = split_org(bytes)?;
         let revision = u64::from_be_bytes(revision.try_into().ok()?);
         Some(Self { org, revision })
+    }
+}
+
+// === impl DataKeyKey ===
+
+impl DataKeyKey {
+    pub fn range(org: &OrgId) -> KeyRange<Self> {
+        KeyRange::of_prefix(org_prefix(org))
+    }
+}
+
+impl Key for DataKeyKey {
+    fn encode(&self) -> Vec<u8> {
+        [org_prefix(&self.org).as_slice(), &self.id.to_be_bytes()].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let (org, id) = split_org(bytes)?;
+        let id = u32::from_be_bytes(id.try_into().ok()?);
+        Some(Self { org, id })
     }
 }
 

@@ -166,8 +166,40 @@ fn a_secret_that_is_not_stored_is_refused() {
             .description
             .starts_with("changes[0]: no secret of this name is stored")
     );
-    let stored = patch(&spec(), &[secret("TOKEN", "a")], &rules(), &|name| name == "a").unwrap_err();
-    assert!(stored[0].description.contains("cannot be used as build args yet"));
+}
+
+#[test]
+fn a_stored_secret_is_routed_by_name() {
+    let is_stored = |name: &str| name == "NPM";
+    let patched = |changes: &[Change]| patch(&spec(), changes, &rules(), &is_stored);
+    let routed = patched(&[secret("TOKEN", "NPM"), secret("NEW", "NPM")]).unwrap();
+    assert_eq!(
+        routed.changes,
+        [
+            "build arg TOKEN set to the stored secret NPM",
+            "build arg NEW set to the stored secret NPM"
+        ]
+    );
+    let args = routed.spec.build_args();
+    assert_eq!(args["TOKEN"].stored_name(), Some("NPM"));
+    assert_eq!((args["NEW"].shown(), args["NEW"].reveal()), ("***", ""));
+    // Told once: it is there already.
+    let again = patch(&routed.spec, &[secret("NEW", "NPM")], &rules(), &is_stored).unwrap();
+    assert_eq!(again.changes, [] as [&str; 0]);
+    // And replaced like any other.
+    let replaced = patch(&routed.spec, &[plain("NEW", "1")], &rules(), &is_stored).unwrap();
+    assert_eq!(replaced.spec.build_args()["NEW"].stored_name(), None);
+    for name in ["A B", "PATH"] {
+        let violations = patched(&[secret(name, "NPM")]).unwrap_err();
+        assert_eq!(violations[0].field, keyed("build_args", name));
+    }
+}
+
+#[test]
+fn what_is_stored_takes_no_place_away_from_other_args() {
+    let names: Vec<String> = (0..300).map(|n| format!("STORED_{n}")).collect();
+    let many = spec().with_stored_secrets(names.iter().map(String::as_str));
+    assert!(patch(&many, &[plain("A", "1")], &rules(), &|_| false).is_ok());
 }
 
 #[test]

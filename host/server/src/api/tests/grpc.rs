@@ -66,7 +66,7 @@ async fn calls_want_a_token() {
     let status = builds.save_build_secrets(request).await.unwrap_err();
     assert_eq!(
         (status.code(), details(&status).0.as_str()),
-        (Code::Unimplemented, "UNIMPLEMENTED")
+        (Code::InvalidArgument, "INVALID_ARGUMENT")
     );
 }
 
@@ -134,7 +134,8 @@ async fn four_megabytes_reach_the_service() {
         .save_build_secrets(server.authorized(request))
         .await
         .unwrap_err();
-    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    assert!(status.message().contains("build_secrets"), "{status:?}");
 }
 
 #[tokio::test]

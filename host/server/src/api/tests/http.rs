@@ -103,8 +103,8 @@ async fn what_a_release_does_not_have_is_501_with_details() {
     let server = Server::start().await;
     let (code, status) = refusal(
         server
-            .request("PUT", "/v1/ignite/builds/secrets")
-            .json(&json!({})),
+            .request("POST", "/v1/ignite/builds")
+            .json(&json!({ "platforms": ["linux/amd64", "linux/arm64"] })),
     )
     .await;
     assert_eq!(
@@ -401,4 +401,63 @@ async fn a_request_id_comes_back_unless_it_is_no_id() {
             .unwrap()
             .starts_with("req_")
     );
+}
+
+#[tokio::test]
+async fn secrets_go_in_and_their_names_come_out() {
+    const VALUE: &str = "hunter2-hunter2";
+    let server = Server::start().await;
+    let put = |body: Value| server.request("PUT", "/v1/ignite/builds/secrets").json(&body);
+    let saved = put(json!({
+        "registryCredentials": { "https://index.docker.io/v1/": format!("bot:{VALUE}") },
+        "build_secrets": { "NPM_TOKEN": VALUE },
+        "gitCredentials": { "username": "oauth2", "password": VALUE, "hosts": ["gitlab.com"] },
+    }));
+    let saved = saved.send().await.unwrap();
+    assert_eq!(saved.status(), 200);
+    assert_eq!(saved.text().await.unwrap(), "{}");
+    let listed = server
+        .request("GET", "/v1/ignite/builds/secrets")
+        .send()
+        .await
+        .unwrap();
+    let listed = listed.text().await.unwrap();
+    assert!(!listed.contains("hunter2"), "{listed}");
+    let listed: Value = serde_json::from_str(&listed).unwrap();
+    let secrets = listed["secrets"].as_array().unwrap().iter();
+    let names: Vec<_> = secrets.map(|it| (&it["group"], &it["name"])).collect();
+    assert_eq!(
+        json!(names),
+        json!([
+            ["SECRET_GROUP_REGISTRY_CREDENTIALS", "docker.io"],
+            ["SECRET_GROUP_GIT_CREDENTIALS", "https"],
+            ["SECRET_GROUP_BUILD_SECRETS", "NPM_TOKEN"]
+        ])
+    );
+    // What is refused is refused by its field, without what was in it, whatever its form.
+    for (body, field) in [
+        (json!({ "buildSecrets": { "A B": VALUE } }), "build_secrets"),
+        (
+            json!({ "registryCredentials": { "r.example.com": VALUE } }),
+            "registry_credentials",
+        ),
+        (
+            json!({ "gitCredentials": { "sshPrivateKey": VALUE } }),
+            "git_credentials.ssh_private_key",
+        ),
+        (
+            json!({ "buildSecrets": { "A": VALUE }, "clear": ["SECRET_GROUP_BUILD_SECRETS"] }),
+            "clear[0]",
+        ),
+        (json!({ "buildSecrets": VALUE }), "build_secrets"),
+        (json!({ "buildSecrets": { "A": [VALUE] } }), "build_secrets"),
+        (json!({ "gitCredentials": VALUE }), "git_credentials"),
+        (json!({ "buildSecrets": {} }), "clear"),
+    ] {
+        let response = put(body.clone()).send().await.unwrap();
+        assert_eq!(response.status(), 400, "{body}");
+        let text = response.text().await.unwrap();
+        assert!(text.contains(field), "{body}: {text}");
+        assert!(!text.contains("hunter2"), "{text}");
+    }
 }

@@ -52,7 +52,7 @@ fn before_the_executor_hears_of_it_it_never_does() {
     let runtime = runtime.max_blocking_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let scene = Scene::start(&[]).await;
-        scene.know_policy().await;
+        scene.know_organization().await;
         let (release, held) = std::sync::mpsc::channel::<()>();
         let reading = tokio::task::spawn_blocking(move || held.recv());
         let id = scene.create().await;

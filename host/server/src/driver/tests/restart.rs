@@ -239,7 +239,7 @@ async fn what_has_moved_on_since_the_reconciler_looked_is_left_alone() {
 #[tokio::test]
 async fn a_build_whose_caller_did_not_wait_is_built_all_the_same() {
     let scene = Scene::start(&[]).await;
-    scene.know_policy().await;
+    scene.know_organization().await;
     begin_and_leave(scene.service().create_build(&acme(), request("left")));
     let run = eventually("a run", async || scene.executor.starts().first().copied()).await;
     assert_eq!(scene.get(run.build).await.name, "left");

@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use ignite_core::{
@@ -13,7 +13,7 @@ use crate::{
         builds::tests::{build, open},
         logs::{Frame, LogHead, LogOptions, LogStore},
     },
-    vault::{Purpose, Vault},
+    vault::{MasterKeySource, Purpose, Vault},
 };
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -21,15 +21,17 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 /// A store with something of everything.
 async fn fill(dir: &tempfile::TempDir) -> DataDir {
     let (data, store) = open(dir);
+    let store = Arc::new(store);
     let logs = LogStore::open(&data, LogOptions::default()).unwrap();
-    let vault = Vault::open(&key_path(dir), &store).await.unwrap();
+    let vault = Vault::open(&key_file(dir), &store).await.unwrap();
     for i in 0..12_u64 {
         let mut build = build("acme", (i + 1) * DAY_MS / 2, u128::from(i));
         build.labels = (0..i * 40)
             .map(|i| (format!("label-{i}"), "x".repeat(40)))
             .collect();
         let spec = vault
-            .seal(Purpose::BuildSpec, &build.org, build.id, &vec![7; 30_000])
+            .seal(&build.org, Purpose::BuildSpec(build.id), &vec![7; 30_000])
+            .await
             .unwrap();
         let idempotency = Idempotency {
             key: i.to_string(),
@@ -86,8 +88,8 @@ fn org() -> OrgId {
     "acme".parse().unwrap()
 }
 
-fn key_path(dir: &tempfile::TempDir) -> PathBuf {
-    dir.path().join("master.key")
+fn key_file(dir: &tempfile::TempDir) -> MasterKeySource {
+    MasterKeySource::File(dir.path().join("master.key"))
 }
 
 /// Every row of every database.
@@ -163,8 +165,8 @@ async fn an_import_gives_back_what_was_exported() {
     .unwrap();
     drop(source);
 
-    let store = Store::open(&target, StoreOptions::default()).unwrap();
-    let vault = Vault::open(&key_path(&from), &store).await.unwrap();
+    let store = Arc::new(Store::open(&target, StoreOptions::default()).unwrap());
+    let vault = Vault::open(&key_file(&from), &store).await.unwrap();
     let page = store
         .list_builds(&org(), BuildFilter::default(), None, 100)
         .await
@@ -175,10 +177,8 @@ async fn an_import_gives_back_what_was_exported() {
     );
     let id = page.builds[3].id;
     let spec = store.spec(id).await.unwrap().unwrap();
-    assert_eq!(
-        vault.unseal(Purpose::BuildSpec, &org(), id, &spec).unwrap().len(),
-        30_000
-    );
+    let opened = vault.unseal(&org(), Purpose::BuildSpec(id), &spec).await;
+    assert_eq!(opened.unwrap().len(), 30_000);
     let logs = LogStore::open(&target, LogOptions::default()).unwrap();
     let read = logs.read(id, 10, 100).await.unwrap().unwrap();
     assert!(read.head.closed && read.frames[0].offset == 10);
@@ -229,7 +229,7 @@ fn an_export_that_is_whole_but_wrong_is_refused() {
         vec![],
         vec![start(1)],
         vec![database("state")],
-        vec![start(2), database("state")],
+        vec![start(3), database("state")],
         vec![start(1), start(1), database("state")],
         vec![start(1), row("meta", 1), database("state")],
         vec![start(1), database("state"), row("frames", 1)],

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{DataDir, StoreOptions, database::ReadError, table::KeyRange};
 
-pub(in crate::store) fn build(org: &str, created_at_ms: u64, random: u128) -> Build {
+pub(crate) fn build(org: &str, created_at_ms: u64, random: u128) -> Build {
     let id = BuildId::new(created_at_ms, random);
     Build {
         id,
@@ -73,7 +73,7 @@ fn records_of_the_time_before_policies_read_on() {
     assert_eq!((read.hook_reports.len(), &read.inspected), (0, &None));
 }
 
-pub(in crate::store) fn open(dir: &tempfile::TempDir) -> (DataDir, Store) {
+pub(crate) fn open(dir: &tempfile::TempDir) -> (DataDir, Store) {
     let data = DataDir::open(dir.path()).unwrap();
     let options = StoreOptions {
         cache_bytes: 8 << 20,
