@@ -9,11 +9,14 @@ use crate::spec::ArgValue;
 
 mod lex;
 mod lines;
+mod secrets;
 mod stages;
 mod words;
 
 #[cfg(test)]
 mod tests;
+
+pub use secrets::{SecretMounts, SecretUse};
 
 /// A Dockerfile that Kaniko would not take either.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -4,6 +4,8 @@ mod classify;
 mod command;
 mod line;
 mod log;
+mod logins;
+mod mounts;
 mod verdict;
 
 #[cfg(test)]
@@ -14,4 +16,6 @@ pub use command::{
     CACHE_REPOSITORY, CommandPlan, ENVIRONMENT, cache_repository, image_refs, is_reserved_env,
 };
 pub use log::LogReader;
+pub use logins::{DOCKER_HUB, NotDockerConfig, docker_config, registry_host};
+pub use mounts::{SECRET_ENV_PREFIX, is_mount_name, secret_mounts};
 pub use verdict::{Facts, Verdict, not_pushed};

@@ -19,6 +19,7 @@ mod labels;
 mod patch;
 mod paths;
 pub mod secrets;
+pub mod ssh;
 
 #[cfg(test)]
 mod tests;

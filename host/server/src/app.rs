@@ -383,6 +383,7 @@ async fn local_executor(config: &Config) -> Result<LocalExecutor, AppError> {
         None => find_kaniko(),
     };
     let registry_ca_file = config.registry_ca_file.as_ref().map(std::path::absolute);
+    let git_ca_file = config.git_ca_file.as_ref().map(std::path::absolute);
     let local = LocalConfig {
         runtime: config.runtime.clone(),
         user_namespace: config.user_namespace,
@@ -391,6 +392,9 @@ async fn local_executor(config: &Config) -> Result<LocalExecutor, AppError> {
         git: GitRules {
             http_allowed: config.git_http_allowed,
             private_addresses_allowed: config.git_private_addresses_allowed,
+            ca_file: git_ca_file
+                .transpose()
+                .map_err(io("finding the git servers' authorities"))?,
             ..GitRules::default()
         },
         docker_config: config.registry_docker_config.clone(),

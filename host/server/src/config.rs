@@ -53,6 +53,7 @@ pub struct Config {
     pub context_bytes_max: u64,
     pub git_http_allowed: bool,
     pub git_private_addresses_allowed: bool,
+    pub git_ca_file: Option<PathBuf>,
     pub plugins: PluginSettings,
     pub policy_dir: Option<PathBuf>,
     pub shutdown_deadline: Duration,
@@ -169,6 +170,7 @@ impl Config {
         let context_bytes_max = values.get("context_bytes_max", parse::size);
         let git_http_allowed = values.get("git_http_allowed", parse::boolean);
         let git_private_addresses_allowed = values.get("git_private_addresses_allowed", parse::boolean);
+        let git_ca_file = values.optional("git_ca_file", parse::path);
         let plugins = Self::read_plugins(values);
         let policy_dir = values.optional("policy_dir", parse::path);
         let shutdown_deadline = values.get("shutdown_deadline", parse::duration);
@@ -195,6 +197,7 @@ impl Config {
             context_bytes_max: context_bytes_max?,
             git_http_allowed: git_http_allowed?,
             git_private_addresses_allowed: git_private_addresses_allowed?,
+            git_ca_file,
             plugins: plugins?,
             policy_dir,
             shutdown_deadline: shutdown_deadline?,

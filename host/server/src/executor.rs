@@ -89,7 +89,8 @@ pub enum ExecutorError {
 
 #[async_trait::async_trait]
 pub trait Executor: Send + Sync + std::fmt::Debug {
-    /// Makes sure that the run exists: starts it, or finds it live or ended. Never starts the same run twice.
+    /// Makes sure that the run exists: starts it, or finds it live or ended. Never starts the same run twice. To be called
+    /// again by a new daemon: the plan's secrets are kept in memory only, so a run that was not begun yet waits for them.
     async fn ensure(&self, plan: &RunPlan) -> Result<(), ExecutorError>;
 
     /// Every run this executor knows, live and ended, until it is forgotten.

@@ -22,4 +22,5 @@ pub mod secrets;
 pub mod service;
 pub mod sources;
 pub mod store;
+mod unnamed;
 pub mod vault;

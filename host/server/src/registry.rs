@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ignite_core::build::Image;
+use ignite_core::{build::Image, kaniko::registry_host, secrets::RegistryLogin};
 use oci_client::{
     Client, Reference,
     client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol},
@@ -63,8 +63,16 @@ impl RegistryError {
 /// A reader of manifests.
 pub struct Registry {
     client: Client,
-    /// By registry host.
+    settings: Settings,
+    /// By registry host, in normal form.
     auths: BTreeMap<String, Login>,
+}
+
+/// What every client is made with.
+struct Settings {
+    insecure: Vec<String>,
+    /// DER.
+    authorities: Vec<Certificate>,
 }
 
 struct Login {
@@ -94,30 +102,45 @@ impl Registry {
         docker_config: Option<&Path>,
         ca_file: Option<&Path>,
     ) -> Result<Self, RegistryError> {
-        let client = Client::try_from(ClientConfig {
-            protocol: ClientProtocol::HttpsExcept(insecure),
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            extra_root_certificates: ca_file.map(read_authorities).transpose()?.unwrap_or_default(),
-            ..ClientConfig::default()
-        });
+        let authorities = ca_file.map(read_authorities).transpose()?.unwrap_or_default();
+        let settings = Settings {
+            insecure,
+            authorities,
+        };
         Ok(Self {
-            client: client.map_err(|source| RegistryError::Client(Box::new(source)))?,
+            client: settings.client()?,
+            settings,
             auths: docker_config.map(read_logins).transpose()?.unwrap_or_default(),
         })
     }
 
-    /// Size and layers of the image at `digest`, which the first of `image_refs` names.
-    pub async fn image(&self, image_refs: &[String], digest: &str) -> Result<Image, RegistryError> {
+    /// Size and layers of the image at `digest`, which the first of `image_refs` names. `logins` are the organization's, by
+    /// registry; they come before the operator's.
+    pub async fn image(
+        &self,
+        image_refs: &[String],
+        digest: &str,
+        logins: &BTreeMap<String, RegistryLogin>,
+    ) -> Result<Image, RegistryError> {
         let named = image_refs.first().map(String::as_str).unwrap_or_default();
         let tagged: Reference = named
             .parse()
             .map_err(|_| RegistryError::Reference(named.to_owned()))?;
         let reference = tagged.clone_with_digest(digest.to_owned());
-        let auth = self.auth(reference.registry());
+        let host = registry_host(reference.registry());
+        let own = logins.iter().find(|(name, _)| registry_host(name) == host);
+        // The client keeps the first login that it is given for a registry, and shows it for whoever comes later.
+        let (client, auth) = match own {
+            Some((_, login)) => {
+                let password = login.password.reveal().to_owned();
+                let auth = RegistryAuth::Basic(login.username.clone(), password);
+                (self.settings.client()?, auth)
+            }
+            None => (self.client.clone(), self.auth(&host)),
+        };
         let mut tries = 1;
         loop {
-            match self.client.pull_manifest(&reference, &auth).await {
+            match client.pull_manifest(&reference, &auth).await {
                 Ok((manifest, _)) => return Ok(measure(&manifest, digest)),
                 Err(source) if tries == TRIES => {
                     let reference = reference.to_string();
@@ -144,6 +167,23 @@ impl std::fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("auths", &self.auths.keys())
             .finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    fn client(&self) -> Result<Client, RegistryError> {
+        let authority = |one: &Certificate| Certificate {
+            encoding: CertificateEncoding::Der,
+            data: one.data.clone(),
+        };
+        let client = Client::try_from(ClientConfig {
+            protocol: ClientProtocol::HttpsExcept(self.insecure.clone()),
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            read_timeout: Some(READ_TIMEOUT),
+            extra_root_certificates: self.authorities.iter().map(authority).collect(),
+            ..ClientConfig::default()
+        });
+        client.map_err(|source| RegistryError::Client(Box::new(source)))
     }
 }
 
@@ -200,7 +240,7 @@ fn read_logins(path: &Path) -> Result<BTreeMap<String, Login>, RegistryError> {
             .split_once(':')
             .ok_or_else(|| problem(format!("auths[{host:?}].auth is not user:password")))?;
         logins.insert(
-            host,
+            registry_host(&host),
             Login {
                 user: user.to_owned(),
                 password: password.to_owned().into(),
@@ -235,9 +275,17 @@ fn read_authorities(path: &Path) -> Result<Vec<Certificate>, RegistryError> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
+    use std::{
+        fs,
+        sync::{Arc, Mutex},
+    };
 
-    use axum::{Router, http::header};
+    use axum::{
+        Router,
+        http::{HeaderMap, StatusCode, header},
+        response::IntoResponse as _,
+    };
+    use ignite_core::secrets::SecretText;
     use rcgen::CertifiedKey;
     use sha2::{Digest as _, Sha256};
     use tokio_util::sync::CancellationToken;
@@ -302,8 +350,67 @@ mod tests {
         let digest = format!("sha256:{}", hex::encode(Sha256::digest(MANIFEST)));
         let refs = [format!("localhost:{port}/acme/web:latest")];
         let stranger = Registry::new(Vec::new(), None, None).unwrap();
-        assert!(stranger.image(&refs, &digest).await.is_err());
+        assert!(stranger.image(&refs, &digest, &BTreeMap::new()).await.is_err());
         let registry = Registry::new(Vec::new(), None, Some(&cert)).unwrap();
-        assert_eq!(registry.image(&refs, &digest).await.unwrap().size_bytes, 7);
+        let image = registry.image(&refs, &digest, &BTreeMap::new()).await;
+        assert_eq!(image.unwrap().size_bytes, 7);
+    }
+
+    #[tokio::test]
+    async fn an_organizations_login_is_shown_for_it_and_for_nobody_else() {
+        let _already_there = rustls::crypto::ring::default_provider().install_default();
+        let media_type = "application/vnd.oci.image.manifest.v1+json";
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&seen);
+        let router = Router::new().fallback(async move |headers: HeaderMap| {
+            let login = headers
+                .get(header::AUTHORIZATION)
+                .map(|value| value.to_str().unwrap().to_owned());
+            noted.lock().unwrap().push(login.clone());
+            let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"r\"")];
+            match login {
+                Some(_) => ([(header::CONTENT_TYPE, media_type)], MANIFEST).into_response(),
+                None => (StatusCode::UNAUTHORIZED, challenge).into_response(),
+            }
+        });
+        let socket = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = socket.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(socket, router).await });
+
+        let folder = tempfile::tempdir().unwrap();
+        let operators = folder.path().join("config.json");
+        let auth = STANDARD.encode("operator:o");
+        fs::write(
+            &operators,
+            format!(r#"{{"auths": {{"http://{host}/v2/": {{"auth": "{auth}"}}}}}}"#),
+        )
+        .unwrap();
+        let registry = Registry::new(vec![host.clone()], Some(&operators), None).unwrap();
+        let digest = format!("sha256:{}", hex::encode(Sha256::digest(MANIFEST)));
+        let refs = [format!("{host}/acme/web:latest")];
+        let login = |username: &str| RegistryLogin {
+            username: username.to_owned(),
+            password: SecretText::new("p".to_owned()),
+        };
+        for (logins, shown) in [
+            (vec![], "operator:o"),
+            (vec![(host.clone(), login("acme"))], "acme:p"),
+            (vec![(host.clone(), login("other"))], "other:p"),
+            (
+                vec![("elsewhere.example".to_owned(), login("acme"))],
+                "operator:o",
+            ),
+        ] {
+            seen.lock().unwrap().clear();
+            let logins = logins.into_iter().collect();
+            registry.image(&refs, &digest, &logins).await.unwrap();
+            let expected = format!("Basic {}", STANDARD.encode(shown));
+            let seen = seen.lock().unwrap();
+            let shown: Vec<&String> = seen.iter().flatten().collect();
+            assert!(
+                !shown.is_empty() && shown.iter().all(|one| **one == expected),
+                "{shown:?}"
+            );
+        }
     }
 }

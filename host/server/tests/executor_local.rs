@@ -26,7 +26,7 @@ use ignite_server::executor::{
 };
 use rustix::process::Signal;
 
-use self::fixture::{Local, cgroups, kaniko, passable_dir, send};
+use self::fixture::{Local, cgroups, kaniko, passable_dir, private_dirs, send};
 
 #[path = "executor_local/fixture.rs"]
 mod fixture;
@@ -92,14 +92,17 @@ async fn the_sandbox_root_is_nobody_on_the_machine() {
         UID_BASE,
         "the sandbox was given the machine's device"
     );
-    for file in ["secrets.json", "bundle/config.json", "fetch.json"] {
-        assert!(
-            !local.run_dir(plan.run).join(file).exists(),
-            "{file} is gone once Kaniko runs"
-        );
+    let private = private_dirs(plan.run);
+    assert_eq!(private.len(), 1, "one private folder");
+    for file in [
+        local.run_dir(plan.run).join("fetch.json"),
+        private[0].join("bundle/config.json"),
+    ] {
+        assert!(!file.exists(), "{} is gone once Kaniko runs", file.display());
     }
     local.executor.forget(plan.run).await.unwrap();
     assert!(!local.run_dir(plan.run).exists());
+    assert_eq!(private_dirs(plan.run), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,18 +171,12 @@ async fn only_the_log_and_the_end_stay_of_an_ended_run() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     left.sort();
-    for gone in [
-        "bundle",
-        "etc",
-        "fetch.json",
-        "rootfs",
-        "secrets.json",
-        "workspace",
-    ] {
+    for gone in ["etc", "fetch.json", "private", "rootfs", "workspace"] {
         assert!(!left.contains(&gone.to_owned()), "{left:?}");
     }
     assert!(left.contains(&"log".to_owned()) && left.contains(&"end.json".to_owned()));
     assert_eq!(cgroups(plan.run), 0);
+    assert_eq!(private_dirs(plan.run), Vec::<PathBuf>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -231,10 +228,28 @@ async fn a_prepared_run_whose_daemon_died_is_carried_on_with_by_the_next() {
     let dying = LocalExecutor::new(config).unwrap();
     assert!(dying.ensure(&plan).await.is_err());
     let next = local.restarted().await;
+    // As the driver does with every run that it takes up: the dead daemon was all that knew the secrets.
+    next.ensure(&plan).await.unwrap();
     let story = conformance::follow(&next, plan.run, Default::default())
         .await
         .unwrap();
     assert_eq!(story.end.cause, EndCause::Exited { code: 0 });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_prepared_run_whose_secrets_are_gone_can_still_be_stopped() {
+    let local = Local::start();
+    let plan = local.plan("FROM scratch\nCOPY busybox /busybox\n").await;
+    let mut config = local.config.clone();
+    config.program = PathBuf::from("/nowhere/ignited");
+    assert!(LocalExecutor::new(config).unwrap().ensure(&plan).await.is_err());
+    let next = local.restarted().await;
+    next.stop(plan.run).await.unwrap();
+    let story = conformance::follow(&next, plan.run, Default::default())
+        .await
+        .unwrap();
+    assert_eq!(story.end.cause, EndCause::Stopped);
+    next.forget(plan.run).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,6 +12,19 @@ use crate::{
     run::{EndCause, FetchFailure, RunEnd},
 };
 
+/// How registries, and the client in Kaniko, say that a login is missing, wrong, expired or not enough.
+const DENIED: [&str; 9] = [
+    "UNAUTHORIZED",
+    "DENIED",
+    "401 Unauthorized",
+    "403 Forbidden",
+    "status code 401",
+    "status code 403",
+    "insufficient_scope",
+    "no basic auth credentials",
+    "access to the resource is denied",
+];
+
 /// The reader has been fed the whole log and was told that it is at its end.
 pub fn classify(end: &RunEnd, reader: &LogReader, facts: &Facts<'_>) -> Verdict {
     let verdict = match &end.cause {
@@ -125,22 +138,14 @@ fn push_failed(error: &LoggedError) -> Verdict {
         "server misbehaving",
         "server gave HTTP response",
     ];
-    let denied = [
-        "UNAUTHORIZED",
-        "DENIED",
-        "401 Unauthorized",
-        "403 Forbidden",
-        "status code 401",
-        "status code 403",
-        "insufficient_scope",
-        "no basic auth credentials",
-        "access to the resource is denied",
-    ];
     let says = |words: &[&str]| words.iter().any(|word| error.text.contains(word));
-    if says(&denied) || (error.kind == ErrorKind::PushCheck && !says(&unreachable)) {
+    if says(&DENIED) || (error.kind == ErrorKind::PushCheck && !says(&unreachable)) {
         Verdict::failed(
             FailureReason::PushDenied,
-            format!("the registry refused the push: {}", error.text),
+            format!(
+                "the registry refused the push: {}; store a login that may push there, or a new one if it has expired",
+                error.text
+            ),
         )
     } else {
         Verdict::failed(
@@ -162,10 +167,14 @@ fn build_failed(code: i32, error: &LoggedError, reader: &LogReader, facts: &Fact
         );
     }
     if let Some(wrong) = pull_error(text) {
+        let hint = match DENIED.iter().any(|word| wrong.contains(word)) {
+            true => "; if it is private, store a login for its registry, or a new one if it has expired",
+            false => "",
+        };
         return Verdict::failed(
             FailureReason::BaseImagePull,
             format!(
-                "base image {} could not be pulled: {wrong}",
+                "base image {} could not be pulled: {wrong}{hint}",
                 reader.base_image().unwrap_or("of the build")
             ),
         );

@@ -1,5 +1,6 @@
 //! Kaniko's command line and environment, the same for every executor.
 
+use super::mounts::SECRET_ENV_PREFIX;
 use crate::{
     ids::OrgId,
     spec::{BuildSpec, Source},
@@ -62,7 +63,7 @@ pub fn cache_repository(registry: &str, org: &OrgId) -> String {
 ///
 /// Build args reach Kaniko by its environment, so one of such a name would steer Kaniko itself.
 pub fn is_reserved_env(name: &str) -> bool {
-    const PREFIXES: [&str; 3] = ["KANIKO_", "FF_KANIKO_", "XDG_"];
+    const PREFIXES: [&str; 4] = ["KANIKO_", "FF_KANIKO_", SECRET_ENV_PREFIX, "XDG_"];
     const NAMES: [&str; 19] = [
         "BENCHMARK_FILE",
         "BUILDER_OUTPUT",

@@ -2,7 +2,10 @@
 
 use url::{Host, Url};
 
-use super::{Rules, Violations, address};
+use super::{
+    Rules, Violations, address,
+    ssh::{SshAddress, is_ssh},
+};
 
 const FIELD: &str = "git_source.url";
 const URL_BYTES_MAX: usize = 2048;
@@ -12,7 +15,7 @@ const REFERENCE_DEFAULT: &str = "main";
 /// The URL in normal form: what was checked is what will be used.
 pub(super) fn check_url(text: &str, rules: &Rules, found: &mut Violations) -> String {
     match parse_url(text, rules) {
-        Ok(url) => url.into(),
+        Ok(url) => url,
         Err(wrong) => {
             found.add(FIELD, wrong);
             String::new()
@@ -20,7 +23,7 @@ pub(super) fn check_url(text: &str, rules: &Rules, found: &mut Violations) -> St
     }
 }
 
-fn parse_url(text: &str, rules: &Rules) -> Result<Url, String> {
+fn parse_url(text: &str, rules: &Rules) -> Result<String, String> {
     if text.is_empty() {
         return Err("is required".to_owned());
     }
@@ -35,14 +38,15 @@ fn parse_url(text: &str, rules: &Rules) -> Result<Url, String> {
         return Err("must not hold spaces, control characters or backslashes".to_owned());
     }
     let form = if rules.git_http_allowed {
-        "must be an https:// or http:// URL"
+        "must be an https://, ssh:// or http:// URL"
     } else {
-        "must be an https:// URL"
+        "must be an https:// or ssh:// URL"
     };
     if is_ssh(text) {
-        return Err(format!(
-            "{form}; ssh needs a stored key, and stored keys are not available yet"
-        ));
+        // Whether there is a key for it is known only when it is fetched.
+        let address = SshAddress::parse(text)?;
+        check_host(Some(&address.host), rules)?;
+        return Ok(address.to_string());
     }
     let url = Url::parse(text).map_err(|wrong| format!("{form}: {wrong}"))?;
     match url.scheme() {
@@ -51,16 +55,8 @@ fn parse_url(text: &str, rules: &Rules) -> Result<Url, String> {
         _ => return Err(form.to_owned()),
     }
     check_parts(&url)?;
-    check_host(&url, rules)?;
-    Ok(url)
-}
-
-/// `ssh://…`, `git+ssh://…` and `user@host:path`.
-fn is_ssh(text: &str) -> bool {
-    match text.split_once("://") {
-        Some((scheme, _)) => scheme.to_ascii_lowercase().split('+').any(|part| part == "ssh"),
-        None => text.split_once(':').is_some_and(|(host, _)| host.contains('@')),
-    }
+    check_host(url.host().map(|host| host.to_owned()).as_ref(), rules)?;
+    Ok(url.into())
 }
 
 fn check_parts(url: &Url) -> Result<(), String> {
@@ -77,24 +73,26 @@ fn check_parts(url: &Url) -> Result<(), String> {
         return Err("must not use port 0".to_owned());
     }
     // A decoded newline or NUL would reach credential helpers and other line-based protocols.
-    let bytes = url.path().as_bytes();
-    let encoded_control = bytes.windows(3).any(|window| match window {
-        [b'%', high, low] => {
-            matches!(high, b'0' | b'1') || (*high == b'7' && low.eq_ignore_ascii_case(&b'f'))
-        }
-        _ => false,
-    });
-    if encoded_control {
+    if has_encoded_control(url.path()) {
         return Err("must not hold encoded control characters".to_owned());
     }
     Ok(())
 }
 
-fn check_host(url: &Url, rules: &Rules) -> Result<(), String> {
-    let public = match url.host() {
+pub(super) fn has_encoded_control(path: &str) -> bool {
+    path.as_bytes().windows(3).any(|window| match window {
+        [b'%', high, low] => {
+            matches!(high, b'0' | b'1') || (*high == b'7' && low.eq_ignore_ascii_case(&b'f'))
+        }
+        _ => false,
+    })
+}
+
+fn check_host(host: Option<&Host>, rules: &Rules) -> Result<(), String> {
+    let public = match host {
         None => return Err("must name a host".to_owned()),
-        Some(Host::Ipv4(v4)) => address::is_public(v4.into()),
-        Some(Host::Ipv6(v6)) => address::is_public(v6.into()),
+        Some(Host::Ipv4(v4)) => address::is_public((*v4).into()),
+        Some(Host::Ipv6(v6)) => address::is_public((*v6).into()),
         Some(Host::Domain(name)) => {
             let name = name.trim_end_matches('.');
             if name.is_empty() || name.starts_with('-') {

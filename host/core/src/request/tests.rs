@@ -271,9 +271,10 @@ fn git_urls_are_https_and_public() {
         "file:///etc",
         "ext::sh -c x",
         "/a/b",
-        "ssh://git@example.com/a",
-        "git@example.com:a/b",
-        "git+ssh://example.com/a",
+        "ssh://git:pw@example.com/a",
+        "ssh://git@example.com",
+        "git@localhost:a/b",
+        "git@127.0.0.1:a/b",
         "https://",
         "https:///a@",
         "https://example.com",
@@ -340,14 +341,27 @@ fn the_operator_may_allow_http_and_private_addresses() {
 }
 
 #[test]
-fn ssh_urls_are_told_what_is_missing() {
-    let mut submission = submission();
-    submission.source = Some(git("git@github.com:a/b.git"));
-    let violations = check(submission, &rules()).unwrap_err();
-    assert!(
-        violations[0]
-            .description
-            .contains("stored keys are not available yet")
+fn ssh_addresses_have_one_form_and_the_same_hosts() {
+    let checked = |url: &str, rules: &Rules| {
+        let mut submission = submission();
+        submission.source = Some(git(url));
+        check(submission, rules).map(|spec| match spec.source() {
+            Source::Git(source) => source.url.clone(),
+            Source::Archive(_) => panic!("not an archive"),
+        })
+    };
+    assert_eq!(
+        checked("git@github.com:a/b.git", &rules()).unwrap(),
+        "ssh://git@github.com/a/b.git"
+    );
+    let private = Rules {
+        private_addresses_allowed: true,
+        ..rules()
+    };
+    assert!(checked("ssh://git@10.0.0.1/a", &rules()).is_err());
+    assert_eq!(
+        checked("ssh://git@10.0.0.1/a", &private).unwrap(),
+        "ssh://git@10.0.0.1/a"
     );
 }
 

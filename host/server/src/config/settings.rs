@@ -150,6 +150,10 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "Allow git sources at loopback, private and link-local addresses",
     ),
+    unset(
+        "git_ca_file",
+        "PEM file of authorities that git servers' certificates may be of, beside the system's",
+    ),
     setting(
         "plugin_component_bytes_max",
         "64MiB",

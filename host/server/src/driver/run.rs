@@ -153,7 +153,7 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
     let not_built = inspect::note(&word).filter(|_| !live.current().cancel_requested);
     let outcome = match inspect::outcome(word).filter(|_| not_built.is_some()) {
         Some(outcome) => outcome,
-        None => outcome(driver, live, &spec, &end, &pipeline).await,
+        None => outcome(driver, live, &spec, &plan.secrets, &end, &pipeline).await,
     };
     if let Some(text) = not_built {
         pipeline
@@ -427,6 +427,7 @@ async fn outcome(
     driver: &Driver,
     live: &Live,
     spec: &BuildSpec,
+    secrets: &RunSecrets,
     end: &RunEnd,
     pipeline: &Pipeline,
 ) -> Outcome {
@@ -443,7 +444,7 @@ async fn outcome(
         cancel_requested: live.current().cancel_requested,
     };
     match kaniko::classify(end, pipeline.reader(), &facts) {
-        Verdict::Pushed { digest, refs } => match pushed_image(driver, live, &refs, digest).await {
+        Verdict::Pushed { digest, refs } => match pushed_image(driver, live, secrets, &refs, digest).await {
             Some(image) => Outcome::Succeeded {
                 image,
                 image_refs: refs,
@@ -465,8 +466,15 @@ async fn outcome(
 }
 
 /// None if the registry says that there is no such image: a step can forge all that speaks of a push, but not the image.
-async fn pushed_image(driver: &Driver, live: &Live, refs: &[String], digest: String) -> Option<Image> {
-    match driver.parts.registry.image(refs, &digest).await {
+async fn pushed_image(
+    driver: &Driver,
+    live: &Live,
+    secrets: &RunSecrets,
+    refs: &[String],
+    digest: String,
+) -> Option<Image> {
+    let registry = &driver.parts.registry;
+    match registry.image(refs, &digest, &secrets.registries).await {
         Ok(image) => Some(image),
         Err(error) if error.is_not_found() => None,
         Err(error) => {

@@ -37,6 +37,7 @@ mod follow;
 mod layout;
 mod leftovers;
 mod orders;
+mod private;
 mod runs;
 mod runtime;
 mod sandbox;
@@ -154,7 +155,12 @@ impl LocalConfig {
                 self.kaniko.display()
             ));
         }
-        let files = [&self.docker_config, &self.ca_bundle, &self.registry_ca_file];
+        let files = [
+            &self.docker_config,
+            &self.ca_bundle,
+            &self.registry_ca_file,
+            &self.git.ca_file,
+        ];
         for file in files.into_iter().flatten() {
             if !file.is_absolute() || !file.is_file() {
                 return unsupported(format!("{} is not the absolute path of a file", file.display()));

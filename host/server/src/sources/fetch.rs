@@ -2,7 +2,8 @@
 //!
 //! Started as `ignited fetch --run-dir DIR`. In the run's directory it reads `fetch.json` ([`FetchPlan`]), fills `workspace/`
 //! and writes, last and atomically, one of `fetched.json` ([`FetchReport`]) and `fetch-failed.json` ([`Failed`]). What it
-//! prints becomes the head of the build's log. A step that was interrupted starts over.
+//! prints becomes the head of the build's log. A step that was interrupted starts over. The login for a git source comes by
+//! standard input: it is in no file.
 
 mod dockerfile;
 
@@ -10,6 +11,7 @@ mod dockerfile;
 mod tests;
 
 use std::{
+    collections::BTreeMap,
     fmt::Display,
     fs::{self, File},
     io::{self, Read, Write},
@@ -18,10 +20,16 @@ use std::{
     thread,
 };
 
-use ignite_core::run::{FetchFailure, FetchReport};
+use ignite_core::{
+    dockerfile as parser,
+    run::{FetchFailure, FetchReport},
+    secrets::GitLogin,
+    spec::ArgValue,
+};
 use rustix::fs::Mode;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use self::dockerfile::Dockerfile;
 use super::{
@@ -47,6 +55,12 @@ pub struct FetchPlan {
     pub dockerfile: String,
     pub limits: ArchiveLimits,
     pub git: GitRules,
+    /// The step's standard input is the login for its git source: a [`GitLogin`].
+    #[serde(default)]
+    pub has_login: bool,
+    /// Names of the build args that are given, and whether each is a secret.
+    #[serde(default)]
+    pub build_args: BTreeMap<String, bool>,
 }
 
 /// Why the step failed. The message is fit for the user.
@@ -73,7 +87,7 @@ pub fn run(run_dir: &Path) -> ExitCode {
         // Whoever reads the log may be gone; that is no reason to fail.
         let _ = writeln!(io::stdout(), "{line}");
     };
-    match run_with(run_dir, &mut progress) {
+    match run_with(run_dir, &mut io::stdin(), &mut progress) {
         Ok(Ok(_)) => ExitCode::SUCCESS,
         Ok(Err(_)) => ExitCode::FAILURE,
         Err(error) => {
@@ -84,11 +98,15 @@ pub fn run(run_dir: &Path) -> ExitCode {
 }
 
 /// The outcome as it was written; Err where not even that could be done.
-fn run_with(run_dir: &Path, progress: &mut dyn FnMut(&str)) -> io::Result<Result<FetchReport, Failed>> {
+fn run_with(
+    run_dir: &Path,
+    input: &mut dyn Read,
+    progress: &mut dyn FnMut(&str),
+) -> io::Result<Result<FetchReport, Failed>> {
     for old in [REPORT_FILE, FAILED_FILE] {
         remove_if_there(&run_dir.join(old))?;
     }
-    let fetched = fetch(run_dir, progress);
+    let fetched = fetch(run_dir, input, progress);
     match &fetched {
         Ok(report) => write_atomically(run_dir, REPORT_FILE, report)?,
         Err(failed) => {
@@ -108,18 +126,26 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn fetch(run_dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<FetchReport, Failed> {
+fn fetch(
+    run_dir: &Path,
+    input: &mut dyn Read,
+    progress: &mut dyn FnMut(&str),
+) -> Result<FetchReport, Failed> {
     let plan =
         read_plan(run_dir).map_err(|error| Failed::internal("reading the plan of the fetch step", error))?;
     let workspace = run_dir.join(WORKSPACE_DIR);
     make_empty(&workspace).map_err(|error| Failed::internal("preparing the workspace", error))?;
+    let login = match plan.has_login {
+        true => Some(read_login(input).map_err(|error| Failed::internal("reading the git login", error))?),
+        false => None,
+    };
     let (context_dir, resolved_commit, size) = match &plan.source {
         RunSource::Archive { path, sha256 } => {
             let size = unpack(path, sha256, &workspace, &plan.limits, progress)?;
             ("", None, size)
         }
         RunSource::Git(source) => {
-            let cloned = git::clone(source, &workspace, run_dir, &plan.git, progress)
+            let cloned = git::clone(source, login.as_ref(), &workspace, run_dir, &plan.git, progress)
                 .map_err(|error| Failed::new(error.failure, error.message))?;
             let size = measure(&workspace.join(&source.context_dir))
                 .map_err(|error| Failed::internal("measuring the context", error))?;
@@ -133,6 +159,9 @@ fn fetch(run_dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<FetchReport, 
         shown_size(size.bytes)
     ));
     let dockerfile = read_dockerfile(&workspace, context_dir, &plan.dockerfile)?;
+    if let Some(text) = &dockerfile {
+        warn_of_secrets(text, &plan, progress);
+    }
     Ok(FetchReport {
         resolved_commit,
         context_size_bytes: size.bytes,
@@ -143,6 +172,38 @@ fn fetch(run_dir: &Path, progress: &mut dyn FnMut(&str)) -> Result<FetchReport, 
 fn read_plan(run_dir: &Path) -> io::Result<FetchPlan> {
     let plan = fs::read(run_dir.join(PLAN_FILE))?;
     Ok(serde_json::from_slice(&plan)?)
+}
+
+fn read_login(input: &mut dyn Read) -> io::Result<GitLogin> {
+    const BYTES_MAX: u64 = 4 << 20;
+    let mut text = Zeroizing::new(Vec::new());
+    input.take(BYTES_MAX).read_to_end(&mut text)?;
+    // The parser's message could quote it.
+    serde_json::from_slice(&text).map_err(|_| io::Error::other("it is damaged"))
+}
+
+/// Tells where the Dockerfile writes the value of a secret build arg into the image: it is its owner's to decide, but rarely
+/// meant.
+fn warn_of_secrets(text: &str, plan: &FetchPlan, progress: &mut dyn FnMut(&str)) {
+    let given = plan
+        .build_args
+        .iter()
+        .map(|(name, secret)| (name.clone(), ArgValue::new(String::new(), *secret)));
+    let Ok(parsed) = parser::parse(text, &given.collect()) else {
+        return;
+    };
+    for found in parsed.secret_uses(&plan.build_args) {
+        progress(&format!(
+            "[ignite] warning: {} line {}: {} puts the secret {} {}, for everybody who can pull it; in a RUN step take it \
+             by --mount=type=secret,id={}",
+            plan.dockerfile,
+            found.line,
+            found.keyword,
+            found.arg,
+            found.place(),
+            found.arg,
+        ));
+    }
 }
 
 /// The directory may hold what an interrupted step left, and may be a mount point, so it is emptied and not replaced.

@@ -11,6 +11,7 @@
 mod address;
 mod command;
 mod error;
+mod logins;
 mod origin;
 mod repository;
 mod submodules;
@@ -26,17 +27,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ignite_core::spec::GitSource;
+use ignite_core::{secrets::GitLogin, spec::GitSource};
 use rustix::{
     fs::{CWD, Mode, OFlags, ResolveFlags},
     io::Errno,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
+use url::Url;
 
 pub use self::error::GitError;
 use self::{
     command::Git,
+    logins::Logins,
     origin::Origin,
     repository::{Repository, Wanted},
     submodules::Submodule,
@@ -51,7 +54,7 @@ pub struct GitRules {
     pub http_allowed: bool,
     /// Hosts on loopback, private and link-local addresses.
     pub private_addresses_allowed: bool,
-    /// Certificates to trust instead of the system's.
+    /// PEM certificates of authorities to trust beside the system's.
     pub ca_file: Option<PathBuf>,
     /// For each repository, compressed.
     pub fetched_bytes_max: u64,
@@ -77,6 +80,7 @@ struct Fetcher<'a> {
     rules: &'a GitRules,
     resolve: &'a Resolve,
     git: Git,
+    logins: Logins<'a>,
     /// For repositories while they are needed.
     scratch: TempDir,
     workspace: &'a Path,
@@ -85,9 +89,15 @@ struct Fetcher<'a> {
 }
 
 /// Puts the source's files into `workspace`, an existing empty directory. `scratch` is a directory on the same disk for
-/// git's own files, which are gone when this returns. `progress` gets lines for the build's log.
+/// git's own files, which are gone when this returns. `login` is shown to the hosts that it is for, and to no others.
+/// `progress` gets lines for the build's log.
+///
+/// # Errors
+/// [`FetchFailure::Auth`](ignite_core::run::FetchFailure) where a server wants a login, or refuses this one. No message has
+/// any of it.
 pub fn clone(
     source: &GitSource,
+    login: Option<&GitLogin>,
     workspace: &Path,
     scratch: &Path,
     rules: &GitRules,
@@ -96,6 +106,7 @@ pub fn clone(
     clone_by(
         &origin::resolve_by_system,
         source,
+        login,
         workspace,
         scratch,
         rules,
@@ -106,6 +117,7 @@ pub fn clone(
 fn clone_by(
     resolve: &Resolve,
     source: &GitSource,
+    login: Option<&GitLogin>,
     workspace: &Path,
     scratch: &Path,
     rules: &GitRules,
@@ -116,8 +128,10 @@ fn clone_by(
         .prefix("git-")
         .tempdir_in(scratch)
         .map_err(making)?;
+    let url = origin::check(&source.url, rules)?;
     let mut fetcher = Fetcher {
         git: Git::new(scratch.path(), rules).map_err(making)?,
+        logins: Logins::new(login, &url, rules),
         rules,
         resolve,
         scratch,
@@ -125,17 +139,9 @@ fn clone_by(
         budget: Budget::new(rules),
         progress,
     };
-    let url = origin::check(&source.url, rules)?;
-    let wanted = Wanted::parse(&source.reference)?;
-    (fetcher.progress)(&format!("Fetching {url} at {}", source.reference));
-    let origin = Origin::reach(url, rules, resolve)?;
-    let repository = fetcher.fetch(&origin, &wanted)?;
-    (fetcher.progress)(&format!("Resolved commit {}", repository.commit()));
-    fetcher.check_out(&origin, &repository, Path::new(""), 0)?;
-    require_directory(workspace, &source.context_dir)?;
-    Ok(Cloned {
-        commit: repository.commit().to_owned(),
-    })
+    fetcher
+        .source(url, source)
+        .map_err(|error| fetcher.logins.scrubbed(error))
 }
 
 /// Opens a directory of the workspace that is reached by directories alone, no links.
@@ -165,8 +171,35 @@ fn require_directory(workspace: &Path, context_dir: &str) -> Result<(), GitError
 // === impl Fetcher ===
 
 impl Fetcher<'_> {
+    fn source(&mut self, url: Url, source: &GitSource) -> Result<Cloned, GitError> {
+        let wanted = Wanted::parse(&source.reference)?;
+        (self.progress)(&format!("Fetching {url} at {}", source.reference));
+        let origin = self.reach(url)?;
+        let repository = self.fetch(&origin, &wanted)?;
+        (self.progress)(&format!("Resolved commit {}", repository.commit()));
+        self.check_out(&origin, &repository, Path::new(""), 0)?;
+        require_directory(self.workspace, &source.context_dir)?;
+        Ok(Cloned {
+            commit: repository.commit().to_owned(),
+        })
+    }
+
+    fn reach(&self, url: Url) -> Result<Origin, GitError> {
+        // Nothing is asked of the network for what cannot be fetched anyway.
+        self.logins.require_key(&url)?;
+        Origin::reach(url, self.rules, self.resolve)
+    }
+
     fn fetch(&self, origin: &Origin, wanted: &Wanted) -> Result<Repository, GitError> {
-        Repository::fetch(&self.git, self.scratch.path(), origin, wanted, self.rules)
+        let access = self.logins.access(origin)?;
+        Repository::fetch(
+            &self.git,
+            self.scratch.path(),
+            origin,
+            &access,
+            wanted,
+            self.rules,
+        )
     }
 
     /// Writes the commit's files to `at` in the workspace, then those of its submodules.
@@ -211,7 +244,7 @@ impl Fetcher<'_> {
             .map_err(within)?;
         let commit = &submodule.commit;
         (self.progress)(&format!("Fetching submodule {shown} from {url} at {commit}"));
-        let origin = Origin::reach(url, self.rules, self.resolve).map_err(within)?;
+        let origin = self.reach(url).map_err(within)?;
         let wanted = Wanted::Commit(commit.clone());
         let repository = self.fetch(&origin, &wanted).map_err(within)?;
         // Git left an empty directory here; it must be that, and not something that its own name leads to.

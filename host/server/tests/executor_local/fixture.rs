@@ -261,6 +261,16 @@ pub(crate) fn cgroups(run: RunId) -> usize {
     controllers.map(group).filter(|group| group.exists()).count()
 }
 
+/// Folders in memory that belong to the run.
+pub(crate) fn private_dirs(run: RunId) -> Vec<PathBuf> {
+    let entries = ["/run", "/dev/shm"].map(|place| fs::read_dir(place).unwrap().flatten());
+    let paths = entries.into_iter().flatten().map(|entry| entry.path());
+    let name = format!("-{run}");
+    paths
+        .filter(|path| path.to_string_lossy().contains(&name))
+        .collect()
+}
+
 pub(crate) fn send(pid: u32, signal: Signal) {
     let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
     let _gone_already = rustix::process::kill_process(pid, signal);

@@ -5,17 +5,23 @@
 //! ```text
 //! <data_dir>/runs/<run id>/
 //!   orders.json   what the supervisor is to do                    written before the directory gets its name
-//!   secrets.json  build args; 0600, gone once Kaniko has started            "
 //!   fetch.json    what the fetch step is to do                              "
 //!   run.lock      locked by the supervisor for as long as it lives
 //!   started       durable before the build step: a run starts once
 //!   go            what was fetched may be built: only gated runs wait for it
 //!   stop          somebody wants it stopped
 //!   workspace/  fetched.json  fetch-failed.json                   the fetch step's results
-//!   rootfs/  bundle/  etc/  state/                                the sandbox, gone after the end
+//!   rootfs/  etc/                                                 the sandbox, gone after the end
 //!   log           raw output of both steps
 //!   end.json      how it ended; written once the log is complete
+//! <private folder>, in memory where the machine has a place there: see [`private`]
+//!   bundle/       config.json, with build args and mounted secrets: gone once Kaniko has started
+//!   state/        the runtime's
+//!   docker.json   the run's registry logins, gone after the end
 //! ```
+//!
+//! Nothing in the run's directory holds a secret: the supervisor is given them by its standard input, from the memory of the
+//! daemon that starts it. A run that nobody had started when its daemon died waits until the next is given its plan again.
 //!
 //! The lock is a POSIX one: it ends with its process, is not inherited, can be tested without being taken (a test by taking
 //! it could turn the real supervisor away), and names its holder.
@@ -34,6 +40,8 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::executor::local::private;
+
 /// Files that steps outside our trust may have written are read up to this size.
 const JSON_BYTES_MAX: u64 = 8 << 20;
 
@@ -44,6 +52,7 @@ pub(super) const GO_FILE: &str = "go";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct RunDir {
     path: PathBuf,
+    private: PathBuf,
 }
 
 /// What a run's directory says about it.
@@ -69,7 +78,8 @@ pub(super) struct FetchFailed {
 
 impl RunDir {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path }
+        let private = private::folder_of(&path);
+        Self { path, private }
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -92,8 +102,13 @@ impl RunDir {
         self.join("workspace")
     }
 
+    /// The private folder.
+    pub(super) fn private(&self) -> &Path {
+        &self.private
+    }
+
     pub(super) fn bundle(&self) -> PathBuf {
-        self.join("bundle")
+        self.private.join("bundle")
     }
 
     pub(super) fn exists(&self) -> io::Result<bool> {

@@ -2,19 +2,27 @@
 
 use std::{
     collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
-use ignite_core::{ids::RunId, spec::ArgValue};
+use ignite_core::{ids::RunId, secrets::RunSecrets, spec::ArgValue};
+use nix::unistd::dup2_stdin;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
-use crate::executor::{
-    RunPlan,
-    local::{LocalConfig, sandbox::SandboxConfig},
+use crate::{
+    executor::{
+        RunPlan, RunSource,
+        local::{LocalConfig, sandbox::SandboxConfig},
+    },
+    unnamed,
 };
 
-/// `orders.json`: all that a supervisor needs to know, except the values of build args.
+/// `orders.json`: all that a supervisor needs to know, except what is secret.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Orders {
     pub(super) run: RunId,
@@ -29,8 +37,54 @@ pub(super) struct Orders {
     pub(super) gated: bool,
 }
 
-/// `secrets.json`.
-pub(super) type Secrets = BTreeMap<String, ArgValue>;
+/// What a supervisor is given by its standard input, and what is nowhere else but in memory.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(super) struct Secrets {
+    pub(super) build_args: BTreeMap<String, ArgValue>,
+    /// The git login only where there is a git source.
+    pub(super) run: RunSecrets,
+}
+
+/// A run's secrets are no longer than this as they are handed over.
+const SECRETS_BYTES_MAX: u64 = 64 << 20;
+
+// === impl Secrets ===
+
+impl Secrets {
+    pub(super) fn of(plan: &RunPlan) -> Self {
+        let mut run = plan.secrets.clone();
+        if !matches!(plan.source, RunSource::Git(_)) {
+            run.git = None;
+        }
+        Self {
+            build_args: plan.build_args.clone(),
+            run,
+        }
+    }
+
+    /// The supervisor's standard input.
+    pub(super) fn to_stdin(&self) -> io::Result<Stdio> {
+        stdin_of(self)
+    }
+
+    /// Takes them from standard input, which is `/dev/null` from then on: no other process is to find them there.
+    pub(super) fn from_stdin() -> io::Result<Self> {
+        let mut text = Zeroizing::new(Vec::new());
+        io::stdin().take(SECRETS_BYTES_MAX).read_to_end(&mut text)?;
+        dup2_stdin(File::open("/dev/null")?)?;
+        if text.is_empty() {
+            return Ok(Self::default());
+        }
+        // The parser's message could quote them.
+        serde_json::from_slice(&text).map_err(|_| io::Error::other("the secrets are damaged"))
+    }
+}
+
+/// A standard input that holds `value`.
+pub(super) fn stdin_of(value: &impl Serialize) -> io::Result<Stdio> {
+    let text = Zeroizing::new(serde_json::to_vec(value)?);
+    Ok(Stdio::from(unnamed::holding(&text)?))
+}
 
 // === impl Orders ===
 

@@ -24,8 +24,8 @@ use crate::{
             LocalConfig,
             layout::{GO_FILE, RunDir, Standing, create, remove_file},
             leftovers::kill_leftovers,
-            orders::Orders,
-            phase,
+            orders::{Orders, Secrets},
+            phase, private,
             runtime::{self, Container},
             sandbox, tree,
             wake::Wake,
@@ -38,7 +38,7 @@ use crate::{
 const FALSE_STARTS_MAX: u32 = 3;
 
 /// What the fetch and the build step leave in a run's directory.
-pub(super) const SANDBOX_FOLDERS: [&str; 4] = ["bundle", "etc", "workspace", "rootfs"];
+pub(super) const SANDBOX_FOLDERS: [&str; 3] = ["etc", "workspace", "rootfs"];
 
 pub(super) struct Runs {
     config: LocalConfig,
@@ -46,6 +46,8 @@ pub(super) struct Runs {
     root: PathBuf,
     pub(super) wake: Wake,
     spawned: Arc<Mutex<HashMap<RunId, Spawned>>>,
+    /// For the supervisors of runs that this daemon was given and that have not ended; wiped with the entry.
+    secrets: Arc<Mutex<HashMap<RunId, Secrets>>>,
     /// Preparing, clearing up after and removing a run are for one thread at a time.
     housekeeping: Mutex<()>,
 }
@@ -69,6 +71,7 @@ impl Runs {
         let root = config.data_dir.join("runs");
         open_runs_dir(&root, &config).map_err(io_error(doing("set up", &root)))?;
         sweep(&root).map_err(io_error(doing("clear up", &root)))?;
+        private::sweep(&root).map_err(io_error(doing("clear up the private folders of", &root)))?;
         let runtime = runtime::probe(&config, &root)?;
         Ok(Self {
             config,
@@ -76,6 +79,7 @@ impl Runs {
             wake: Wake::new(root.clone()),
             root,
             spawned: Arc::default(),
+            secrets: Arc::default(),
             housekeeping: Mutex::default(),
         })
     }
@@ -92,6 +96,7 @@ impl Runs {
     pub(super) fn prepare(&self, plan: &RunPlan) -> Result<(), ExecutorError> {
         let _alone = lock(&self.housekeeping);
         let dir = self.dir(plan.run);
+        let secrets = Secrets::of(plan);
         let prepare = || -> io::Result<()> {
             if dir.exists()? {
                 return Ok(());
@@ -100,19 +105,28 @@ impl Runs {
             tree::remove(new.path())?;
             runtime::make_run_dir(new.path(), self.config.user_namespace)?;
             new.write_json("orders.json", &Orders::new(plan, &self.config, &self.runtime))?;
-            new.write_json("secrets.json", &plan.build_args)?;
             let fetch = FetchPlan {
                 source: plan.source.clone(),
                 dockerfile: plan.dockerfile.clone(),
                 limits: self.config.archive.clone(),
                 git: self.config.git.clone(),
+                has_login: secrets.run.git.is_some(),
+                build_args: plan
+                    .build_args
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.is_secret()))
+                    .collect(),
             };
             new.write_json(fetch::PLAN_FILE, &fetch)?;
             create(&new.log(), 0o600)?;
             create(&new.join("run.lock"), 0o600)?;
             fs::rename(new.path(), dir.path())
         };
-        prepare().map_err(io_error(format!("prepare the run {}", plan.run)))
+        prepare().map_err(io_error(format!("prepare the run {}", plan.run)))?;
+        if !matches!(self.standing(plan.run)?, Standing::Ended(_)) {
+            lock(&self.secrets).insert(plan.run, secrets);
+        }
+        Ok(())
     }
 
     /// Does what is due for a run that is there: starts its supervisor if it has none, clears up if it lost it.
@@ -210,6 +224,7 @@ impl Runs {
                 return Ok(());
             }
             self.container(run).delete()?;
+            private::remove(dir.private())?;
             // From here on it is no run any more, whatever interrupts us.
             let gone = self.root.join(format!(".gone-{run}"));
             tree::remove(&gone)?;
@@ -217,6 +232,7 @@ impl Runs {
             tree::remove(&gone)
         };
         remove().map_err(io_error(format!("remove the run {run}")))?;
+        lock(&self.secrets).remove(&run);
         lock(&self.spawned).remove(&run);
         Ok(())
     }
@@ -242,6 +258,14 @@ impl Runs {
     /// Starts a supervisor unless one of ours is on its way. Two would do no harm: the lock turns the second one away.
     fn spawn(&self, run: RunId) -> Result<(), ExecutorError> {
         let dir = self.dir(run);
+        let secrets = lock(&self.secrets).get(&run).cloned();
+        let secrets = match secrets {
+            Some(secrets) => secrets,
+            // It will not get so far as to need any.
+            None if dir.join("stop").exists() => Secrets::default(),
+            // Another daemon was given them; this one will be, before it is asked to follow the run.
+            None => return Ok(()),
+        };
         let mut spawned = lock(&self.spawned);
         let false_starts = match spawned.get(&run) {
             Some(entry) if entry.is_live => return Ok(()),
@@ -266,7 +290,7 @@ impl Runs {
         command.args(["supervise", "--run-dir"]).arg(dir.path());
         command
             .current_dir("/")
-            .stdin(Stdio::null())
+            .stdin(secrets.to_stdin().map_err(io_error(doing()))?)
             .stdout(Stdio::null())
             .stderr(log);
         let mut child = tokio::process::Command::from(command)
@@ -277,10 +301,12 @@ impl Runs {
             false_starts,
         };
         spawned.insert(run, entry);
-        let ours = Arc::clone(&self.spawned);
+        let (ours, secrets) = (Arc::clone(&self.spawned), Arc::clone(&self.secrets));
         tokio::spawn(async move {
             let status = child.wait().await;
-            note_exit(&mut lock(&ours), run, status, &dir);
+            if note_exit(&mut lock(&ours), run, status, &dir) {
+                lock(&secrets).remove(&run);
+            }
         });
         Ok(())
     }
@@ -328,18 +354,20 @@ impl Runs {
     }
 }
 
-/// A run whose directory is gone has had its end: it was forgotten before its supervisor was waited for.
+/// Whether the run was begun. One whose directory is gone has had its end: it was forgotten before its supervisor was waited
+/// for.
 fn note_exit(
     spawned: &mut HashMap<RunId, Spawned>,
     run: RunId,
     status: io::Result<ExitStatus>,
     dir: &RunDir,
-) {
+) -> bool {
     let has_run = matches!(
         dir.standing(),
         Ok(Standing::Ended(_) | Standing::Abandoned | Standing::Live(_))
     );
-    if has_run || matches!(dir.exists(), Ok(false)) {
+    let is_over = has_run || matches!(dir.exists(), Ok(false));
+    if is_over {
         spawned.remove(&run);
     } else if let Some(entry) = spawned.get_mut(&run) {
         entry.is_live = false;
@@ -347,6 +375,7 @@ fn note_exit(
         let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
         tracing::warn!(run = %run, status, "supervisor ended before its run began");
     }
+    is_over
 }
 
 /// The directory of all runs: a sandbox's root user must be able to pass through, nobody else.
@@ -369,7 +398,7 @@ fn sweep(root: &Path) -> io::Result<()> {
 
 /// What only a live run needs, secrets first.
 pub(super) fn clear(dir: &RunDir) -> io::Result<()> {
-    remove_file(&dir.join("secrets.json"))?;
+    private::remove(dir.private())?;
     remove_file(&dir.join("fetch.json"))?;
     for folder in SANDBOX_FOLDERS {
         tree::remove(&dir.join(folder))?;

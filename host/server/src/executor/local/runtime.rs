@@ -4,6 +4,7 @@
 //! parent of the container's first process and waits for it like for any child.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsStr,
     fs, io,
@@ -17,6 +18,7 @@ use crate::executor::{
     local::{
         LocalConfig, UserNamespace, cgroups,
         layout::{RunDir, create_dir},
+        private,
         sandbox::{self, Sandbox},
         tree,
     },
@@ -28,7 +30,7 @@ const CANDIDATES: [&str; 2] = ["crun", "runc"];
 /// Marks every process that is started for a run, so that what outlives its supervisor can be found.
 pub(super) const RUN_DIR_ENV: &str = "IGNITE_RUN_DIR";
 
-/// One container of one runtime. Its state is inside its run's directory.
+/// One container of one runtime. Its state is inside its run's private folder: a runtime may keep a copy of the configuration.
 #[derive(Debug, Clone)]
 pub(super) struct Container {
     runtime: PathBuf,
@@ -100,7 +102,7 @@ impl Container {
     }
 
     fn state_dir(&self) -> PathBuf {
-        self.dir.join("state")
+        self.dir.private().join("state")
     }
 
     fn runtime_log(&self) -> PathBuf {
@@ -147,6 +149,7 @@ fn probe_one(runtime: &Path, config: &LocalConfig, runs: &Path) -> io::Result<()
     let id = format!("probe-{}-{count}", std::process::id());
     let dir = RunDir::new(runs.join(format!(".{id}")));
     tree::remove(dir.path())?;
+    private::remove(dir.private())?;
     make_run_dir(dir.path(), config.user_namespace)?;
     let container = Container::new(runtime.to_owned(), dir.clone(), id);
     let result = (|| {
@@ -154,6 +157,7 @@ fn probe_one(runtime: &Path, config: &LocalConfig, runs: &Path) -> io::Result<()
         let mut sandbox = Sandbox::new(&sandbox_config, &dir, &container.id);
         sandbox.args = vec!["version".to_owned()];
         sandbox.prepare()?;
+        sandbox.log_in(&BTreeMap::new())?;
         sandbox.write_bundle()?;
         let mut command = container.command();
         command
@@ -170,7 +174,10 @@ fn probe_one(runtime: &Path, config: &LocalConfig, runs: &Path) -> io::Result<()
             Err(io::Error::other(last_words(&output)))
         }
     })();
-    let removed = container.delete().and_then(|()| tree::remove(dir.path()));
+    let removed = container
+        .delete()
+        .and_then(|()| private::remove(dir.private()))
+        .and_then(|()| tree::remove(dir.path()));
     result.and(removed)
 }
 

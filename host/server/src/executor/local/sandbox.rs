@@ -10,12 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ignite_core::{
+    kaniko,
+    secrets::{RegistryLogin, SecretText},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use zeroize::Zeroizing;
 
 use crate::executor::local::{
     Limits, UserNamespace, cgroups,
     layout::{RunDir, create, create_dir},
+    runtime::make_run_dir,
 };
 
 mod seccomp;
@@ -83,8 +89,9 @@ pub(super) struct Sandbox<'a> {
     id: &'a str,
     /// Kaniko's. The context is mounted where `--context=dir://` says.
     pub(super) args: Vec<String>,
-    /// Build args. Kaniko's own settings win over them.
-    pub(super) secret_env: BTreeMap<String, String>,
+    /// Build args and mounted secrets. Kaniko's own settings win over them.
+    pub(super) secret_env: BTreeMap<String, SecretText>,
+    has_logins: bool,
 }
 
 // === impl Sandbox ===
@@ -97,10 +104,11 @@ impl<'a> Sandbox<'a> {
             id,
             args: Vec::new(),
             secret_env: BTreeMap::new(),
+            has_logins: false,
         }
     }
 
-    /// Makes the root tree and the files that are mounted into it.
+    /// Makes the root tree, the private folder and the files that are mounted into the root.
     pub(super) fn prepare(&self) -> io::Result<()> {
         const FOLDERS: [(&str, u32); 12] = [
             ("", 0o755),
@@ -132,19 +140,13 @@ impl<'a> Sandbox<'a> {
         )?;
         self.write(&root.join("etc/group"), b"root:x:0:\n", 0o644)?;
 
+        make_run_dir(self.dir.private(), self.config.user_namespace)?;
         create_dir(&self.dir.join("etc"), 0o700)?;
         let resolv = fs::read("/etc/resolv.conf").unwrap_or_default();
         self.write(&self.dir.join("etc/resolv.conf"), &resolv, 0o644)?;
         let mut hosts = fs::read("/etc/hosts").unwrap_or_default();
         hosts.extend_from_slice(format!("\n127.0.0.1\tlocalhost {HOSTNAME}\n").as_bytes());
         self.write(&self.dir.join("etc/hosts"), &hosts, 0o644)?;
-        if let Some(docker_config) = &self.config.docker_config {
-            self.write(
-                &self.dir.join("etc/docker.json"),
-                &fs::read(docker_config)?,
-                0o400,
-            )?;
-        }
         // A copy, for the build's root could not read a file that is the machine's root's alone.
         if let Some(ca_file) = &self.config.registry_ca_file {
             self.write(&self.registry_ca(), &fs::read(ca_file)?, 0o444)?;
@@ -152,10 +154,25 @@ impl<'a> Sandbox<'a> {
         Ok(())
     }
 
-    /// Writes `config.json`, which carries the build args until the container has started.
+    /// Gives Kaniko the operator's registry logins, and the organization's over them.
+    pub(super) fn log_in(&mut self, logins: &BTreeMap<String, RegistryLogin>) -> io::Result<()> {
+        let operators = match &self.config.docker_config {
+            Some(path) => Some(Zeroizing::new(fs::read_to_string(path)?)),
+            None => None,
+        };
+        if operators.is_none() && logins.is_empty() {
+            return Ok(());
+        }
+        let text = kaniko::docker_config(operators.as_deref().map(String::as_str), logins)
+            .map_err(|error| io::Error::other(format!("the setting registry_docker_config: {error}")))?;
+        self.has_logins = true;
+        self.write(&self.docker_json(), text.reveal().as_bytes(), 0o400)
+    }
+
+    /// Writes `config.json`, which carries build args and mounted secrets until the container has started.
     pub(super) fn write_bundle(&self) -> io::Result<()> {
         create_dir(&self.dir.bundle(), 0o700)?;
-        let spec = serde_json::to_vec(&self.spec())?;
+        let spec = Zeroizing::new(serde_json::to_vec(&self.spec())?);
         self.write(&self.config_path(), &spec, 0o600)
     }
 
@@ -201,7 +218,10 @@ impl<'a> Sandbox<'a> {
             // How Kaniko knows that it is in a container and may overwrite its root.
             ("container", "oci"),
         ];
-        let mut env = self.secret_env.clone();
+        let secret = self.secret_env.iter();
+        let mut env: BTreeMap<String, String> = secret
+            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
+            .collect();
         env.extend(self.config.env.clone());
         env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         env.into_iter()
@@ -251,9 +271,11 @@ impl<'a> Sandbox<'a> {
         {
             mounts.push(bind(context, &self.dir.workspace(), "rw"));
         }
-        if self.config.docker_config.is_some() {
+        if self.has_logins {
             let to = format!("{DOCKER_CONFIG_DIR}config.json");
-            mounts.push(bind(&to, &self.dir.join("etc/docker.json"), "ro"));
+            // With all that file systems in memory are mounted with: a user namespace cannot leave any of it out.
+            let options = ["bind", "nosuid", "nodev", "noexec", "ro"];
+            mounts.push(mount(&to, "bind", &self.docker_json(), &options));
         }
         if let Some(ca_bundle) = &self.config.ca_bundle {
             mounts.push(bind(CA_BUNDLE, ca_bundle, "ro"));
@@ -262,6 +284,10 @@ impl<'a> Sandbox<'a> {
             mounts.push(bind(REGISTRY_CA, &self.registry_ca(), "ro"));
         }
         mounts
+    }
+
+    fn docker_json(&self) -> PathBuf {
+        self.dir.private().join("docker.json")
     }
 
     fn registry_ca(&self) -> PathBuf {
@@ -342,6 +368,7 @@ fn merge(object: &mut Value, key: &str, value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::executor::local::tree;
 
     fn config() -> SandboxConfig {
         SandboxConfig {
@@ -364,7 +391,7 @@ mod tests {
             ("PATH", "/evil"),
             ("DOCKER_CONFIG", "/evil"),
         ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .map(|(name, value)| (name.to_owned(), SecretText::new(value.to_owned())))
         .into();
         sandbox.spec()
     }
@@ -415,6 +442,7 @@ mod tests {
             .collect();
         assert_eq!(mounted, [system, dir.join("etc/registry-ca.pem")]);
         assert_eq!(fs::read(&mounted[1]).unwrap(), b"ours");
+        tree::remove(dir.private()).unwrap();
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! again. It depends on no other process of ours and ends by itself.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read, Write},
     path::Path,
@@ -16,14 +17,20 @@ use std::{
     time::Duration,
 };
 
-use ignite_core::run::{EndCause, FetchFailure, RunEnd};
+use ignite_core::{
+    dockerfile::{self, SecretMounts},
+    kaniko,
+    run::{EndCause, FetchFailure, RunEnd},
+    secrets::SecretText,
+};
 use rustix::process::{Pid, Signal, WaitOptions};
 use tokio::{sync::oneshot, time};
 
 use crate::executor::local::{
     cgroups,
     layout::{GO_FILE, RunDir, create, remove_file},
-    orders::{Orders, Secrets},
+    orders::{Orders, Secrets, stdin_of},
+    private,
     runs::{SANDBOX_FOLDERS, clear, now_ms},
     runtime::{Container, RUN_DIR_ENV},
     sandbox::Sandbox,
@@ -56,6 +63,7 @@ pub fn supervise(run_dir: &Path) -> ExitCode {
 }
 
 fn run(dir: &RunDir) -> io::Result<()> {
+    let secrets = Secrets::from_stdin()?;
     // Fails for a group's leader, which a terminal's signals reach no more than they reach a session's.
     let _leader = rustix::process::setsid();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -70,21 +78,21 @@ fn run(dir: &RunDir) -> io::Result<()> {
         if dir.end()?.is_some() || dir.join("started").try_exists()? {
             return Ok(());
         }
-        see_through(dir, watch).await
+        see_through(dir, secrets, watch).await
     });
     // A disk measurement may still be under way.
     runtime.shutdown_background();
     done
 }
 
-async fn see_through(dir: &RunDir, mut watch: Watch) -> io::Result<()> {
+async fn see_through(dir: &RunDir, secrets: Secrets, mut watch: Watch) -> io::Result<()> {
     let orders: Orders = dir
         .read_json("orders.json")?
         .ok_or_else(|| io::Error::other("orders.json is missing"))?;
     // Nobody saw it start, yet it may have: a power failure forgets what was not on disk yet.
     clear_remains(dir)?;
     create(&dir.join("started"), 0o600)?;
-    let mut run = Supervisor::new(dir, &orders)?;
+    let mut run = Supervisor::new(dir, &orders, secrets)?;
     watch.limit(run.id.clone(), orders.timeout, orders.sandbox.limits.disk_bytes);
     let cause = match run.steps(&mut watch).await {
         Ok(code) => run.read_exit(code),
@@ -103,6 +111,7 @@ async fn see_through(dir: &RunDir, mut watch: Watch) -> io::Result<()> {
 }
 
 fn clear_remains(dir: &RunDir) -> io::Result<()> {
+    private::remove(dir.private())?;
     for folder in SANDBOX_FOLDERS {
         tree::remove(&dir.join(folder))?;
     }
@@ -115,6 +124,7 @@ fn clear_remains(dir: &RunDir) -> io::Result<()> {
 struct Supervisor<'a> {
     dir: &'a RunDir,
     orders: &'a Orders,
+    secrets: Secrets,
     id: String,
     container: Container,
     log: File,
@@ -126,11 +136,12 @@ type StepResult<T> = Result<T, EndCause>;
 // === impl Supervisor ===
 
 impl<'a> Supervisor<'a> {
-    fn new(dir: &'a RunDir, orders: &'a Orders) -> io::Result<Self> {
+    fn new(dir: &'a RunDir, orders: &'a Orders, secrets: Secrets) -> io::Result<Self> {
         let id = orders.run.to_string();
         Ok(Self {
             dir,
             orders,
+            secrets,
             container: Container::new(orders.runtime.clone(), dir.clone(), id.clone()),
             id,
             log: File::options().append(true).create(true).open(dir.log())?,
@@ -141,7 +152,8 @@ impl<'a> Supervisor<'a> {
         if let Some(cause) = watch.stop_request() {
             return Err(cause);
         }
-        let mut sandbox = Sandbox::new(&self.orders.sandbox, self.dir, &self.id);
+        let id = self.id.clone();
+        let mut sandbox = Sandbox::new(&self.orders.sandbox, self.dir, &id);
         self.fetch(watch, &sandbox).await?;
         self.go_ahead(watch).await?;
         sandbox.args.clone_from(&self.orders.kaniko_args);
@@ -149,8 +161,10 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Runs the fetch step; makes the sandbox's root and the start durable meanwhile.
-    async fn fetch(&self, watch: &mut Watch, sandbox: &Sandbox<'_>) -> StepResult<()> {
+    async fn fetch(&mut self, watch: &mut Watch, sandbox: &Sandbox<'_>) -> StepResult<()> {
         let mut child = self.start_fetch().map_err(lost("start the fetch step"))?;
+        // Nothing that comes later has a use for it.
+        self.secrets.run.git = None;
         // Meanwhile: neither shows on the clock when the source takes a while.
         let prepared = sandbox.prepare().and_then(|()| self.dir.sync());
         let waited = watch.over(child.wait()).await;
@@ -225,7 +239,10 @@ impl<'a> Supervisor<'a> {
         command
             .env(RUN_DIR_ENV, self.dir.path())
             .current_dir(self.dir.path());
-        command.stdin(Stdio::null());
+        command.stdin(match &self.secrets.run.git {
+            Some(login) => stdin_of(login)?,
+            None => Stdio::null(),
+        });
         command
             .stdout(self.log.try_clone()?)
             .stderr(self.log.try_clone()?);
@@ -237,15 +254,8 @@ impl<'a> Supervisor<'a> {
         // The container's first process becomes our child once the runtime has gone.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| lost("become the container's parent")(error.into()))?;
-        let secrets: Option<Secrets> = self
-            .dir
-            .read_json("secrets.json")
-            .map_err(lost("read the build args"))?;
-        sandbox.secret_env = secrets
-            .unwrap_or_default()
-            .iter()
-            .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
-            .collect();
+        self.hand_over(&mut sandbox)
+            .map_err(lost("hand the secrets to the sandbox"))?;
         sandbox.write_bundle().map_err(lost("write the bundle"))?;
 
         let (mut child, output) = self.start_container().map_err(lost("start the runtime"))?;
@@ -262,7 +272,6 @@ impl<'a> Supervisor<'a> {
             }
         };
         remove_file(&sandbox.config_path()).map_err(lost("remove the secrets"))?;
-        remove_file(&self.dir.join("secrets.json")).map_err(lost("remove the secrets"))?;
         if !started.success() {
             let trouble = self.container.trouble();
             return Err(lost("start the sandbox")(io::Error::other(trouble)));
@@ -281,6 +290,22 @@ impl<'a> Supervisor<'a> {
             Ok(Ok(Err(error))) => Err(lost("write the log")(error)),
             Ok(Err(_)) | Err(_) => Err(lost("read the log")(io::Error::other("its end did not come"))),
         }
+    }
+
+    /// Gives the sandbox the build's secrets: those of them that its Dockerfile mounts, where that can be told.
+    fn hand_over(&self, sandbox: &mut Sandbox<'_>) -> io::Result<()> {
+        let text = self.dir.fetched()?.and_then(|fetched| fetched.dockerfile);
+        let wanted = text
+            .and_then(|text| dockerfile::parse(&text, &BTreeMap::new()).ok())
+            .map_or(SecretMounts::All, |dockerfile| dockerfile.secret_mounts());
+        let (args, mut env) = kaniko::secret_mounts(&self.secrets.run.mounts, &wanted);
+        sandbox.args.extend(args);
+        let build_args = self.secrets.build_args.iter();
+        env.extend(
+            build_args.map(|(name, value)| (name.clone(), SecretText::new(value.reveal().to_owned()))),
+        );
+        sandbox.secret_env = env;
+        sandbox.log_in(&self.secrets.run.registries)
     }
 
     /// Starts the runtime with its output, and so the container's, going to the log by way of a pipe: with the file itself

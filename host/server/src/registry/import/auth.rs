@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ignite_core::kaniko::registry_host;
 use reqwest::{Response, header, header::HeaderValue};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
@@ -37,7 +38,7 @@ impl Importer {
             .get(header::WWW_AUTHENTICATE)
             .and_then(|value| value.to_str().ok())
             .ok_or_else(|| no_access(host))?;
-        let login = self.logins.get(host);
+        let login = self.logins.get(&registry_host(host));
         let (scheme, parameters) = challenge.split_once(' ').unwrap_or((challenge, ""));
         if scheme.eq_ignore_ascii_case("basic") {
             return basic(login.ok_or_else(|| no_access(host))?);

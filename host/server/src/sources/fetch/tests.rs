@@ -6,6 +6,9 @@ use crate::sources::git::tests::{Upstream, commit, open_rules};
 /// A run's directory.
 struct Run {
     dir: tempfile::TempDir,
+    /// The step's standard input.
+    login: Option<GitLogin>,
+    build_args: BTreeMap<String, bool>,
     lines: RefCell<Vec<String>>,
 }
 
@@ -15,6 +18,8 @@ impl Run {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
+            login: None,
+            build_args: BTreeMap::new(),
             lines: RefCell::default(),
         }
     }
@@ -26,6 +31,8 @@ impl Run {
             dockerfile: dockerfile.to_owned(),
             limits: ArchiveLimits::default(),
             git: open_rules(),
+            has_login: self.login.is_some(),
+            build_args: self.build_args.clone(),
         };
         fs::write(
             self.dir.path().join(PLAN_FILE),
@@ -36,7 +43,8 @@ impl Run {
     }
 
     fn run(&self) -> Result<FetchReport, Failed> {
-        let said = run_with(self.dir.path(), &mut |line| {
+        let input = serde_json::to_vec(&self.login).unwrap();
+        let said = run_with(self.dir.path(), &mut input.as_slice(), &mut |line| {
             self.lines.borrow_mut().push(line.to_owned());
         })
         .unwrap();
@@ -271,4 +279,56 @@ fn sizes_are_shown_in_decimal_units() {
     ] {
         assert_eq!(shown_size(bytes), shown);
     }
+}
+
+#[test]
+fn a_login_comes_by_standard_input_and_is_in_no_file() {
+    let upstream = Upstream::new();
+    let repository = upstream.repository("app");
+    commit(&repository, &[("Dockerfile", "FROM scratch\n")]);
+    let source = || {
+        let url = upstream.url("guarded/app");
+        RunSource::Git(ignite_core::spec::GitSource {
+            url,
+            ..upstream.source("", "main", "")
+        })
+    };
+    let refused = Run::new().fetch(source(), "Dockerfile").unwrap_err();
+    assert_eq!(refused.failure, FetchFailure::Auth);
+    let mut run = Run::new();
+    run.login = Some(git::tests::password(&[]));
+    assert!(run.fetch(source(), "Dockerfile").is_ok());
+    for entry in walkdir::WalkDir::new(run.dir.path()).into_iter().flatten() {
+        let bytes = fs::read(entry.path()).unwrap_or_default();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(git::tests::PASSWORD), "{}", entry.path().display());
+    }
+}
+
+#[test]
+fn a_damaged_login_is_our_fault_and_not_quoted() {
+    let error = read_login(&mut br#"{"hosts": hunter2"#.as_slice()).unwrap_err();
+    assert_eq!(error.to_string(), "it is damaged");
+}
+
+#[test]
+fn the_log_warns_of_secrets_that_end_in_the_image() {
+    let mut run = Run::new();
+    run.build_args = [("TOKEN", true), ("PLAIN", false)]
+        .map(|(name, secret)| (name.to_owned(), secret))
+        .into();
+    run.fetch_archive("Dockerfile", |tree| {
+        let text = "FROM scratch\nARG TOKEN\nARG PLAIN\nENV A=$PLAIN\nENV B=$TOKEN\nRUN use $TOKEN\n";
+        fs::write(tree.join("Dockerfile"), text).unwrap();
+    })
+    .unwrap();
+    let lines = run.lines.borrow();
+    let warnings: Vec<_> = lines.iter().filter(|line| line.contains("warning")).collect();
+    assert_eq!(
+        warnings,
+        [
+            "[ignite] warning: Dockerfile line 5: ENV puts the secret TOKEN into the image's configuration, for everybody \
+             who can pull it; in a RUN step take it by --mount=type=secret,id=TOKEN"
+        ]
+    );
 }

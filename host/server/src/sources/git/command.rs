@@ -16,15 +16,16 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::{
     GitRules,
-    error::{self, GitError},
+    error::{self, GitError, Shown},
+    logins::Access,
     origin::Origin,
 };
 
 #[derive(Debug)]
 pub(super) struct Git {
     home: PathBuf,
-    protocols: &'static str,
-    ca_file: Option<PathBuf>,
+    /// The system's authorities and the operator's, where the operator has any.
+    authorities: Option<PathBuf>,
 }
 
 /// How a command of git's ended; of each output its beginning.
@@ -94,11 +95,11 @@ impl Git {
     pub(super) fn new(scratch: &Path, rules: &GitRules) -> io::Result<Self> {
         let home = scratch.join("home");
         fs::create_dir(&home)?;
-        Ok(Self {
-            home,
-            protocols: if rules.http_allowed { "https:http" } else { "https" },
-            ca_file: rules.ca_file.clone(),
-        })
+        let authorities = match &rules.ca_file {
+            Some(ca_file) => Some(join_authorities(ca_file, scratch.join("authorities.pem"))?),
+            None => None,
+        };
+        Ok(Self { home, authorities })
     }
 
     /// A command on a repository.
@@ -111,7 +112,8 @@ impl Git {
             .env("HOME", &self.home)
             .env("XDG_CONFIG_HOME", &self.home)
             .env("LC_ALL", "C")
-            .env("GIT_ALLOW_PROTOCOL", self.protocols)
+            // Nothing is fetched but by `to`.
+            .env("GIT_ALLOW_PROTOCOL", "none")
             .env("GIT_ATTR_NOSYSTEM", "1")
             .env("GIT_CONFIG_GLOBAL", "/dev/null")
             .env("GIT_CONFIG_NOSYSTEM", "1")
@@ -129,24 +131,41 @@ impl Git {
         command
     }
 
-    /// A command that talks to the origin. Credentials, once there are any, come in here: by a helper that this process
-    /// answers, for this origin's host alone, never by argv or URL.
-    pub(super) fn to(&self, git_dir: &Path, origin: &Origin) -> Command {
+    /// A command that talks to the origin, and by no other way than the origin's.
+    pub(super) fn to(&self, git_dir: &Path, origin: &Origin, access: &Access) -> Command {
         let mut command = self.at(git_dir);
+        command.env("GIT_ALLOW_PROTOCOL", origin.place().scheme.as_str());
         if let Some(pin) = origin.pin() {
             command.arg("-c").arg(format!("http.curloptResolve={pin}"));
         }
-        if let Some(ca_file) = &self.ca_file {
+        if let Some(authorities) = &self.authorities {
             let mut setting = OsString::from("http.sslCAInfo=");
-            setting.push(ca_file);
+            setting.push(authorities);
             command.arg("-c").arg(setting);
         }
+        access.grant(&mut command, origin);
         command.args(["-c", "fetch.fsckObjects=true"]);
         for fault in HARMLESS {
             command.arg("-c").arg(format!("fetch.fsck.{fault}=ignore"));
         }
         command
     }
+}
+
+/// Writes the system's authorities and the operator's into one file: git takes one.
+fn join_authorities(ours: &Path, to: PathBuf) -> io::Result<PathBuf> {
+    const SYSTEM: [&str; 2] = [
+        "/etc/ssl/certs/ca-certificates.crt",
+        "/etc/pki/tls/certs/ca-bundle.crt",
+    ];
+    let mut all = SYSTEM
+        .iter()
+        .find_map(|path| fs::read(path).ok())
+        .unwrap_or_default();
+    all.push(b'\n');
+    all.extend(fs::read(ours)?);
+    fs::write(&to, all)?;
+    Ok(to)
 }
 
 /// Runs to the end, or until the watched directory has grown too large.
@@ -200,7 +219,7 @@ pub(super) fn each_record(
     if status.success() {
         Ok(())
     } else {
-        Err(error::classify(&stderr, "the repository"))
+        Err(error::classify(&stderr, "the repository", Shown::Nothing))
     }
 }
 

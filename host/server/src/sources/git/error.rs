@@ -15,6 +15,19 @@ pub struct GitError {
     pub message: String,
 }
 
+/// What the server was shown of the organization's login.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// There is none.
+    Nothing,
+    /// There is one, for other hosts or another scheme.
+    NotHere,
+    /// A name and a password, if it asked.
+    Password,
+    /// An ssh key.
+    Key,
+}
+
 const SHOWN_CHARS_MAX: usize = 200;
 
 /// Text of others, without control characters and cut.
@@ -34,7 +47,12 @@ pub(super) fn shown(text: &str) -> String {
 }
 
 /// What git's failure with `url` comes down to.
-pub(super) fn classify(stderr: &str, url: &str) -> GitError {
+pub(super) fn classify(stderr: &str, url: &str, shown: Shown) -> GitError {
+    if shown == Shown::Key
+        && let Some(error) = ssh_trouble(stderr, url)
+    {
+        return error;
+    }
     let says = |words: &[&str]| words.iter().any(|word| stderr.contains(word));
     let source = |why: &str| GitError::source(format!("{url} could not be fetched: {why}"));
     if says(&[
@@ -43,9 +61,20 @@ pub(super) fn classify(stderr: &str, url: &str) -> GitError {
         "Authentication failed",
     ]) || says(&["error: 401", "error: 403", "HTTP 401", "HTTP 403"])
     {
-        return GitError::auth(format!(
-            "{url} could not be fetched: the server wants credentials, or there is no such repository"
-        ));
+        let why = match shown {
+            Shown::Nothing => {
+                "the server wants credentials, or there is no such repository; store a git login that may read it"
+            }
+            Shown::NotHere => {
+                "the server wants credentials, and the stored git login is for other hosts, or for ssh; or there is no \
+                 such repository"
+            }
+            Shown::Password | Shown::Key => {
+                "the server refused the stored git login: it is wrong, has expired or may not read this, or there is no \
+                 such repository"
+            }
+        };
+        return GitError::auth(format!("{url} could not be fetched: {why}"));
     }
     if says(&[
         "error: 301",
@@ -61,6 +90,8 @@ pub(super) fn classify(stderr: &str, url: &str) -> GitError {
         "error: 410",
         "' not found",
         "is this a git repository",
+        "does not appear to be a git repository",
+        "Repository not found",
     ]) {
         return source("there is no such repository");
     }
@@ -95,6 +126,38 @@ pub(super) fn classify(stderr: &str, url: &str) -> GitError {
         return source("the server's certificate or TLS setup is not accepted");
     }
     source(&last_words(stderr))
+}
+
+/// What ssh itself complains of. The server can make it say much, but only about this fetch.
+fn ssh_trouble(stderr: &str, url: &str) -> Option<GitError> {
+    let says = |words: &[&str]| words.iter().any(|word| stderr.contains(word));
+    let auth = |why: &str| Some(GitError::auth(format!("{url} could not be fetched: {why}")));
+    if says(&["cannot run ssh"]) {
+        return Some(GitError {
+            failure: FetchFailure::Internal,
+            message: "the gateway has no ssh client".to_owned(),
+        });
+    }
+    if says(&[
+        "Host key verification failed",
+        "host key is known for",
+        "HOST IDENTIFICATION HAS CHANGED",
+        "host key for",
+    ]) {
+        return auth("the server's host key is not among the stored known_hosts, or is another than there");
+    }
+    if says(&["Load key", "error in libcrypto", "invalid format"]) {
+        return auth("the stored ssh key cannot be read: it must be a private key without a passphrase");
+    }
+    if says(&["Permission denied", "Too many authentication failures"]) {
+        return auth("the server refused the stored ssh key");
+    }
+    if says(&["Connection timed out", "Connection closed", "Connection reset"]) {
+        return Some(GitError::source(format!(
+            "{url} could not be fetched: the host cannot be reached by ssh"
+        )));
+    }
+    None
 }
 
 /// Git's last complaint, URLs and whatever could be a login left out.
@@ -187,7 +250,7 @@ mod tests {
             ),
             ("", Source, "gave no reason"),
         ] {
-            let error = classify(stderr, "https://h/x");
+            let error = classify(stderr, "https://h/x", Shown::Nothing);
             assert_eq!(error.failure, failure, "{stderr}");
             assert!(error.message.contains(part), "{error}");
         }
@@ -198,6 +261,7 @@ mod tests {
         let error = classify(
             "remote: hi\nfatal: odd \u{1b}[31m https://u:p@h/x me@h end",
             "https://h/x",
+            Shown::Nothing,
         );
         assert!(
             error.message.ends_with("git says: odd \\u{1b}[31m … … end"),

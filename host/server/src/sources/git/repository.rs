@@ -5,7 +5,8 @@ use std::{io, path::Path};
 use super::{
     GitRules,
     command::{Ended, Git, Watch, run},
-    error::{self, GitError},
+    error::{self, GitError, Shown},
+    logins::Access,
     origin::Origin,
 };
 
@@ -29,6 +30,7 @@ struct Fetch<'a> {
     git: &'a Git,
     git_dir: &'a Path,
     origin: &'a Origin,
+    access: &'a Access,
     rules: &'a GitRules,
 }
 
@@ -82,6 +84,7 @@ impl Repository {
         git: &Git,
         scratch: &Path,
         origin: &Origin,
+        access: &Access,
         wanted: &Wanted,
         rules: &GitRules,
     ) -> Result<Self, GitError> {
@@ -93,6 +96,7 @@ impl Repository {
             git,
             git_dir: git_dir.path(),
             origin,
+            access,
             rules,
         };
         let commit = match wanted {
@@ -127,7 +131,7 @@ impl Repository {
         if ended.status.success() {
             Ok(())
         } else {
-            Err(error::classify(&ended.stderr, "the commit"))
+            Err(error::classify(&ended.stderr, "the commit", Shown::Nothing))
         }
     }
 }
@@ -172,7 +176,11 @@ impl Fetch<'_> {
         let ended = self.get(true, &[format!("+{commit}:{FETCHED}")])?;
         if !ended.status.success() {
             if !REFUSALS.iter().any(|words| ended.stderr.contains(words)) {
-                return Err(error::classify(&ended.stderr, self.origin.url().as_str()));
+                return Err(error::classify(
+                    &ended.stderr,
+                    self.origin.url().as_str(),
+                    self.access.shown(),
+                ));
             }
             // Servers may hand out only what has a name: then it is among what the names reach, or nowhere.
             self.everything()?;
@@ -201,7 +209,7 @@ impl Fetch<'_> {
     }
 
     fn get(&self, shallow: bool, refspecs: &[String]) -> Result<Ended, GitError> {
-        let mut command = self.git.to(self.git_dir, self.origin);
+        let mut command = self.git.to(self.git_dir, self.origin, self.access);
         command.args(["fetch", "--quiet", "--no-tags", "--no-write-fetch-head"]);
         if shallow {
             command.arg("--depth=1");
@@ -215,7 +223,7 @@ impl Fetch<'_> {
     }
 
     fn list(&self, patterns: &[String]) -> Result<Vec<RemoteRef>, GitError> {
-        let mut command = self.git.to(self.git_dir, self.origin);
+        let mut command = self.git.to(self.git_dir, self.origin, self.access);
         command.args(["ls-remote", "--quiet", "--"]);
         command.arg(self.origin.url().as_str()).args(patterns);
         let ended = run(&mut command, None)?;
@@ -234,7 +242,11 @@ impl Fetch<'_> {
         if ended.status.success() {
             Ok(())
         } else {
-            Err(error::classify(&ended.stderr, self.origin.url().as_str()))
+            Err(error::classify(
+                &ended.stderr,
+                self.origin.url().as_str(),
+                self.access.shown(),
+            ))
         }
     }
 

@@ -1,8 +1,11 @@
 //! Against git's own http server, behind a small CGI server of ours.
 
 mod cloning;
+mod logins;
 mod refusing;
 pub(crate) mod server;
+mod ssh;
+mod tls;
 
 use std::{
     cell::RefCell,
@@ -11,7 +14,12 @@ use std::{
     process::Command,
 };
 
+use ignite_core::secrets::{GitHttpsLogin, SecretText};
+
 use super::*;
+
+pub(crate) const USER: &str = "oauth2";
+pub(crate) const PASSWORD: &str = "glpat hunter2/+:%";
 
 /// Repositories that are served, and what a clone needs.
 pub(crate) struct Upstream {
@@ -74,10 +82,21 @@ impl Upstream {
     }
 
     pub(crate) fn clone_with(&self, rules: &GitRules, source: &GitSource) -> Outcome {
-        self.clone_by(&origin::resolve_by_system, rules, source)
+        self.clone_by(&origin::resolve_by_system, rules, source, None)
     }
 
-    fn clone_by(&self, resolve: &Resolve, rules: &GitRules, source: &GitSource) -> Outcome {
+    /// With a login, under [`open_rules`].
+    pub(crate) fn clone_as(&self, login: &GitLogin, source: &GitSource) -> Outcome {
+        self.clone_by(&origin::resolve_by_system, &open_rules(), source, Some(login))
+    }
+
+    fn clone_by(
+        &self,
+        resolve: &Resolve,
+        rules: &GitRules,
+        source: &GitSource,
+        login: Option<&GitLogin>,
+    ) -> Outcome {
         let scratch = self.place.path().join("scratch");
         let workspace = self.place.path().join("workspace");
         for dir in [&scratch, &workspace] {
@@ -85,7 +104,7 @@ impl Upstream {
             fs::create_dir(dir).unwrap();
         }
         let lines = RefCell::new(Vec::new());
-        let result = clone_by(resolve, source, &workspace, &scratch, rules, &mut |line| {
+        let result = clone_by(resolve, source, login, &workspace, &scratch, rules, &mut |line| {
             lines.borrow_mut().push(line.to_owned());
         });
         assert_eq!(
@@ -115,6 +134,18 @@ impl Outcome {
     #[track_caller]
     pub(crate) fn error(&self) -> &GitError {
         self.result.as_ref().expect_err("it was cloned")
+    }
+}
+
+/// The login that opens `/guarded/`.
+pub(crate) fn password(hosts: &[&str]) -> GitLogin {
+    GitLogin {
+        hosts: hosts.iter().map(|host| (*host).to_owned()).collect(),
+        https: Some(GitHttpsLogin {
+            username: USER.to_owned(),
+            password: SecretText::new(PASSWORD.to_owned()),
+        }),
+        ssh: None,
     }
 }
 

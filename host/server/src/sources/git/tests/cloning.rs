@@ -215,6 +215,6 @@ fn a_host_is_asked_for_once_and_the_connection_pinned_to_the_answer() {
         url: format!("http://Pinned.Invalid.:{port}/app"),
         ..upstream.source("app", "main", "")
     };
-    upstream.clone_by(&resolve, &open_rules(), &source).commit();
+    upstream.clone_by(&resolve, &open_rules(), &source, None).commit();
     assert_eq!(*asked.borrow(), [format!("pinned.invalid:{port}")]);
 }

@@ -136,7 +136,7 @@ fn addresses_that_are_not_public_are_refused() {
     let mut source = upstream.source("app", "main", "");
     source.url = format!("http://mixed.example:{port}/app");
     let resolve = |_: &str, _: u16| Ok(vec![IpAddr::from([8, 8, 8, 8]), IpAddr::from([127, 0, 0, 1])]);
-    let outcome = upstream.clone_by(&resolve, &rules, &source);
+    let outcome = upstream.clone_by(&resolve, &rules, &source, None);
     assert_refused(&outcome, FetchFailure::Source, "not public");
 }
 
@@ -145,14 +145,14 @@ fn only_plain_urls_are_taken() {
     let strict = GitRules::default();
     for (url, why) in [
         ("http://example.org/x", "not by http"),
-        ("ssh://git@example.org/x", "only https"),
-        ("git@example.org:x", "not of the form"),
-        ("git://example.org/x", "only https"),
-        ("file:///etc", "only https"),
+        ("ssh://git:secret@example.org/x", "password"),
+        ("git@example.org:", "name a repository"),
+        ("git://example.org/x", "only https and ssh"),
+        ("file:///etc", "only https and ssh"),
         ("/etc", "not of the form"),
         ("ext::sh -c touch% /tmp/x", "spaces"),
-        ("ext::sh", "only https"),
-        ("https::https://example.org/x", "only https"),
+        ("ext::sh", "only https and ssh"),
+        ("https::https://example.org/x", "only https and ssh"),
         ("https://user@example.org/x", "credentials"),
         ("https://user:secret@example.org/x", "credentials"),
         ("https://example.org/x?a=b", "query"),
@@ -176,9 +176,9 @@ fn submodules_pass_the_same_door() {
     let local = lib.display().to_string();
     let cases = [
         (local.clone(), "form"),
-        (format!("file://{local}"), "only https"),
-        ("ext::sh".to_owned(), "only https"),
-        ("git@github.com:a/b".to_owned(), "form"),
+        (format!("file://{local}"), "only https and ssh"),
+        ("ext::sh".to_owned(), "only https and ssh"),
+        ("git@github.com:a/b".to_owned(), "no ssh key is stored"),
         (
             upstream.url("lib").replace("http://", "http://u:p@"),
             "credentials",
@@ -196,7 +196,11 @@ fn submodules_pass_the_same_door() {
         let outcome = upstream.clone(&name, "main");
         // Git's own check of the objects may be the one that refuses.
         let error = outcome.error();
-        assert_eq!(error.failure, FetchFailure::Source);
+        let failure = match url.contains("git@") {
+            true => FetchFailure::Auth,
+            false => FetchFailure::Source,
+        };
+        assert_eq!(error.failure, failure, "{url}");
         let by_git = error.message.contains("fsck") || error.message.contains("index-pack");
         let by_us = error.message.contains("submodule lib: ") && error.message.contains(why);
         assert!(by_git || by_us, "{url}: {error}");
@@ -217,6 +221,7 @@ fn a_submodule_on_this_machine_is_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let mut fetcher = Fetcher {
         git: Git::new(scratch.path(), &rules).unwrap(),
+        logins: Logins::new(None, &Url::parse("https://h/").unwrap(), &rules),
         rules: &rules,
         resolve: &origin::resolve_by_system,
         scratch,

@@ -1,5 +1,6 @@
 //! An HTTP server that hands requests to `git http-backend`, or misbehaves where the path says so:
-//! `/redirect/…` redirects, `/private/…` wants a login, `/forbidden/…` refuses, `/broken/…` fails, `/old/…` knows only
+//! `/redirect/…` redirects, `/private/…` wants a login that nobody has, `/guarded/…` wants that of the tests, `/echo/…` refuses
+//! every login and says it back, `/forbidden/…` refuses, `/broken/…` fails, `/old/…` knows only
 //! git's first protocol, in which commits without a name are not handed out.
 
 use std::{
@@ -8,17 +9,25 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::{PASSWORD, USER};
+
 pub(crate) struct Server {
     port: u16,
+    logins: Logins,
     stopping: Arc<AtomicBool>,
     accepting: Option<JoinHandle<()>>,
 }
+
+/// `Authorization` headers that came.
+type Logins = Arc<Mutex<Vec<String>>>;
 
 struct Request {
     method: String,
@@ -36,17 +45,20 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopping);
+        let logins = Logins::default();
+        let seen = Arc::clone(&logins);
         let accepting = thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::SeqCst) {
                     return;
                 }
-                let (stream, root) = (stream.unwrap(), root.clone());
-                thread::spawn(move || serve(&stream, &root));
+                let (stream, root, seen) = (stream.unwrap(), root.clone(), Arc::clone(&seen));
+                thread::spawn(move || serve(&stream, &root, &seen));
             }
         });
         Self {
             port,
+            logins,
             stopping,
             accepting: Some(accepting),
         }
@@ -54,6 +66,11 @@ impl Server {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// What it was shown to let somebody in.
+    pub(crate) fn logins(&self) -> Vec<String> {
+        self.logins.lock().unwrap().clone()
     }
 }
 
@@ -67,14 +84,22 @@ impl Drop for Server {
     }
 }
 
-fn serve(stream: &TcpStream, root: &Path) {
+fn serve(stream: &TcpStream, root: &Path, logins: &Logins) {
     let Some(request) = read(stream) else {
         return;
     };
+    let login = request.header("authorization").map(str::to_owned);
+    logins.lock().unwrap().extend(login.clone());
+    let unauthorized = || "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"".to_owned();
+    let is_right = login == Some(format!("Basic {}", STANDARD.encode(format!("{USER}:{PASSWORD}"))));
     let (first, rest) = request.path[1..].split_once('/').unwrap_or_default();
     let answer = match first {
         "redirect" => format!("302 Found\r\nLocation: /{rest}?{}", request.query),
-        "private" => "401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"git\"".to_owned(),
+        "private" => unauthorized(),
+        "guarded" if is_right => return backend(stream, root, &request, &format!("/{rest}"), true),
+        "guarded" => unauthorized(),
+        "echo" if login.is_none() => unauthorized(),
+        "echo" => return echo(stream),
         "forbidden" => "403 Forbidden".to_owned(),
         "broken" => "503 Service Unavailable".to_owned(),
         "old" => return backend(stream, root, &request, &format!("/{rest}"), false),
@@ -83,6 +108,21 @@ fn serve(stream: &TcpStream, root: &Path) {
     let _ = write!(
         &*stream,
         "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    );
+}
+
+/// An answer in git's protocol: an error with the login in it, as no server should write one.
+fn echo(stream: &TcpStream) {
+    let said = format!(
+        "ERR no {PASSWORD} here, nor {}",
+        STANDARD.encode(format!("{USER}:{PASSWORD}"))
+    );
+    let body = format!("001e# service=git-upload-pack\n0000{:04x}{said}", said.len() + 4);
+    let _ = write!(
+        &*stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: application/x-git-upload-pack-advertisement\r\nContent-Length: {}\r\n\
+         Connection: close\r\n\r\n{body}",
+        body.len()
     );
 }
 
