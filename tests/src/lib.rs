@@ -21,6 +21,7 @@ pub mod http;
 pub mod image;
 pub mod leash;
 pub mod leftovers;
+pub mod parrot;
 pub mod paths;
 pub mod planted;
 pub mod processes;

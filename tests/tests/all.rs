@@ -76,6 +76,7 @@ mod operator {
 }
 
 mod secrets {
+    mod others;
     mod planted;
     mod scene;
 }

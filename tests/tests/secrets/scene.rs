@@ -136,6 +136,14 @@ impl Scene {
         }
     }
 
+    /// The same of what is no text.
+    pub(super) fn look_at_binary(&mut self, what: &str, bytes: &[u8]) {
+        let found = self.search.find_as_printed(bytes);
+        if !found.is_empty() {
+            self.findings.entry(what.to_owned()).or_default().extend(found);
+        }
+    }
+
     /// The disk as a killed daemon leaves it, where runs go on: but for what `docs/SECURITY.md` says of them.
     pub(super) fn look_at_disk_while_runs_go_on(&mut self) {
         let runs = self.gateway.data_dir().join("runs");
@@ -249,7 +257,7 @@ pub(super) fn with_args(request: v1::CreateBuildRequest) -> v1::CreateBuildReque
 
 /// `ARG` lines for all of them.
 pub(super) fn arg_lines() -> String {
-    (0..values::all().len())
+    (0..values::COUNT)
         .map(|index| format!("ARG {}\n", values::arg_name(index)))
         .collect()
 }

@@ -3,7 +3,7 @@
 //! Every step may be cut off and begun again: by a crash, by the daemon's end, by an executor that failed. What was
 //! done is found done.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use ignite_core::{
@@ -11,6 +11,7 @@ use ignite_core::{
     ids::RunId,
     kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
     run::{EndCause, RunEnd},
+    secrets::RegistryLogin,
     spec::{BuildSpec, MissingSecrets, Source},
 };
 
@@ -26,6 +27,9 @@ use crate::{
     store::StoreError,
 };
 use tokio::time::Instant;
+
+/// To registries, by their hosts.
+type Logins = BTreeMap<String, RegistryLogin>;
 
 /// The same in every executor's sandbox. Below Kaniko's own directory, which it leaves out of images: a mount
 /// elsewhere would hide what a Dockerfile puts there.
@@ -124,6 +128,7 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         Source::Git(_) => None,
     };
     let gate = inspect::gate(driver, &build, &spec).await?;
+    let logins = snapshot.given.registries.clone();
     let plan = plan(
         driver,
         live,
@@ -153,7 +158,7 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
     let not_built = inspect::note(&word).filter(|_| !live.current().cancel_requested);
     let outcome = match inspect::outcome(word).filter(|_| not_built.is_some()) {
         Some(outcome) => outcome,
-        None => outcome(driver, live, &spec, &plan.secrets, &end, &pipeline).await,
+        None => outcome(driver, live, &spec, &logins, &end, &pipeline).await,
     };
     if let Some(text) = not_built {
         pipeline
@@ -427,7 +432,7 @@ async fn outcome(
     driver: &Driver,
     live: &Live,
     spec: &BuildSpec,
-    secrets: &RunSecrets,
+    logins: &Logins,
     end: &RunEnd,
     pipeline: &Pipeline,
 ) -> Outcome {
@@ -444,16 +449,18 @@ async fn outcome(
         cancel_requested: live.current().cancel_requested,
     };
     match kaniko::classify(end, pipeline.reader(), &facts) {
-        Verdict::Pushed { digest, refs } => match pushed_image(driver, live, secrets, &refs, digest).await {
-            Some(image) => Outcome::Succeeded {
-                image,
-                image_refs: refs,
-            },
-            None => Outcome::Failed {
-                failure: kaniko::not_pushed(),
-                image_refs: Vec::new(),
-            },
-        },
+        Verdict::Pushed { digest, refs } => {
+            match pushed_image(driver, live, logins, pipeline, &refs, digest).await {
+                Some(image) => Outcome::Succeeded {
+                    image,
+                    image_refs: refs,
+                },
+                None => Outcome::Failed {
+                    failure: kaniko::not_pushed(),
+                    image_refs: Vec::new(),
+                },
+            }
+        }
         Verdict::Failed { failure, refs } => Outcome::Failed {
             failure: redact(failure),
             image_refs: refs,
@@ -469,17 +476,20 @@ async fn outcome(
 async fn pushed_image(
     driver: &Driver,
     live: &Live,
-    secrets: &RunSecrets,
+    logins: &Logins,
+    pipeline: &Pipeline,
     refs: &[String],
     digest: String,
 ) -> Option<Image> {
     let registry = &driver.parts.registry;
-    match registry.image(refs, &digest, &secrets.registries).await {
+    match registry.image(refs, &digest, logins).await {
         Ok(image) => Some(image),
         Err(error) if error.is_not_found() => None,
         Err(error) => {
-            // That its size cannot be asked for now is no reason to call it failed.
-            tracing::warn!(build = %live.id(), error = %clock::chain(&error), "registry.manifest_unread");
+            // That its size cannot be asked for now is no reason to call it failed. What it says is partly the registry's, which was
+            // shown a login.
+            let error = pipeline.redact_text(&clock::chain(&error));
+            tracing::warn!(build = %live.id(), error, "registry.manifest_unread");
             Some(Image {
                 digest,
                 size_bytes: 0,

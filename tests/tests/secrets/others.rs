@@ -1,0 +1,245 @@
+//! What git servers, registries, plugins and receivers say of secrets that they have got to know.
+
+use ignite_proto::v1::BuildStatus;
+use ignite_tests::{
+    caller::{git, inline},
+    context::Context,
+    gateway::{Gateway, PLATFORM},
+    parrot::{Answer, Parrot},
+    paths,
+    planted::{forms, values},
+    wait::eventually,
+};
+
+use super::scene::{Given, Scene, arg_lines, with_args};
+
+/// What fits on a line of an error message.
+const SHORT_BYTES_MAX: usize = 90;
+
+/// Short forms of all secrets, so many together as `bytes_max` holds.
+fn pieces(bytes_max: usize) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for (_, value) in values::all() {
+        for form in forms::of(&value) {
+            let text = String::from_utf8(form.printed).unwrap();
+            if text.len() > SHORT_BYTES_MAX || text.contains(['\n', '\r', '\x1b']) {
+                continue;
+            }
+            if pieces.last().unwrap().len() + text.len() + 1 > bytes_max {
+                pieces.push(String::new());
+            }
+            let last = pieces.last_mut().unwrap();
+            last.push_str(&text);
+            last.push(' ');
+        }
+    }
+    pieces
+}
+
+/// A build that must fail, and what its error and log hold.
+async fn failed(scene: &mut Scene, request: ignite_proto::v1::CreateBuildRequest) -> String {
+    let id = scene.begin(request).await;
+    let build = scene.caller.wait_terminal(&id).await;
+    let log = scene.log(&id).await;
+    assert_eq!(build.status(), BuildStatus::Failed, "{build:#?}\n{log}");
+    format!("{}\n{log}", build.error)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_git_servers_say_is_nowhere() {
+    // Git's own words for the user, once as an answer that it prints and once as a name that it repeats.
+    let texts = pieces(180);
+    let said = texts.clone();
+    let server = Parrot::start(move |_, path| {
+        let index: usize = path
+            .trim_start_matches('/')
+            .split('/')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        let line = format!("ERR {}", said[index]);
+        let body = format!("001e# service=git-upload-pack\n0000{:04x}{line}", line.len() + 4);
+        Answer {
+            status: "200 OK",
+            headers: "content-type: application/x-git-upload-pack-advertisement\r\n".to_owned(),
+            body: body.into_bytes(),
+        }
+    });
+    let mut scene = Scene::start(Gateway::builder().setting("builds_running_max", 3), Given::AsArgs).await;
+    let mut masks = 0;
+    for index in (0..texts.len()).step_by(texts.len() / 8) {
+        let url = format!("http://{}/{index}/app.git", server.address());
+        let said = failed(&mut scene, with_args(git("said", &url, "main", ""))).await;
+        masks += said.matches("***").count();
+    }
+    let named = values::all()
+        .into_iter()
+        .find(|(kind, _)| *kind == "token")
+        .unwrap()
+        .1;
+    let said = failed(
+        &mut scene,
+        with_args(git(
+            "named",
+            &format!("http://{}/0/app.git", server.address()),
+            &named,
+            &named,
+        )),
+    )
+    .await;
+    println!("{masks} secrets taken out; {said}");
+    assert!(server.asked() >= 8 && masks >= 8, "{masks}");
+    scene.nothing_is_found().await;
+}
+
+/// A registry that refuses with a text: `docker-registry` repeats no secrets, but others do.
+fn refusing(texts: Vec<String>) -> Parrot {
+    Parrot::start(move |_, path| {
+        if path == "/v2/" {
+            return Answer {
+                status: "200 OK",
+                headers: "docker-distribution-api-version: registry/2.0\r\n".to_owned(),
+                body: b"{}".to_vec(),
+            };
+        }
+        // The name tells which text: `/v2/acme/refused-7/…`.
+        let index = path.split(['/', '-']).find_map(|part| part.parse::<usize>().ok());
+        let text = &texts[index.unwrap_or(0) % texts.len()];
+        let body = serde_json::json!({"errors": [{"code": "DENIED", "message": text, "detail": text}]});
+        Answer {
+            status: "403 Forbidden",
+            headers: "content-type: application/json\r\n".to_owned(),
+            body: body.to_string().into_bytes(),
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_registries_say_is_nowhere() {
+    let texts = pieces(4000);
+    let count = texts.len();
+    let registry = refusing(texts);
+    let address = registry.address().to_owned();
+    let mut pulling = Scene::start(Gateway::builder(), Given::AsArgs).await;
+    let mut masks = 0;
+    for index in 0..count {
+        let context = Context::new(&format!("FROM {address}/base/refused-{index}:1\n{}", arg_lines()));
+        let said = failed(&mut pulling, with_args(inline("pulling", &context))).await;
+        masks += said.matches("***").count();
+    }
+    let builder = Gateway::builder().setting("registry", &address);
+    let mut pushing = Scene::start(builder, Given::AsArgs).await;
+    for index in 0..count {
+        let context = Context::scratch(&arg_lines());
+        let asked = with_args(inline(&format!("refused-{index}"), &context));
+        let said = failed(&mut pushing, asked).await;
+        masks += said.matches("***").count();
+    }
+    println!("{masks} secrets taken out of {count} texts, said twice");
+    assert!(masks > 200, "{masks}");
+    pulling.nothing_is_found().await;
+    pushing.nothing_is_found().await;
+}
+
+/// Every hook fails with what a receiver has told it, which the build's record then reports.
+fn telling(address: &str, on_failure: &str) -> String {
+    let call = |hook: &str| format!("{{ call = {{ url = 'http://{address}/{hook}', tell = true }} }}");
+    let hooks = ["rewrite", "validate", "inspect", "rules", "scan", "notify"];
+    let lines: String = hooks
+        .iter()
+        .map(|hook| format!("{hook} = {}\n", call(hook)))
+        .collect();
+    format!(
+        "[[plugin]]\nname = 'puppet'\nversion = '0.1.0'\non_failure = '{on_failure}'\nhosts = ['http://{address}']\n\
+         [plugin.config]\n{lines}"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_plugins_say_is_nowhere() {
+    // As much of an answer as the plugin passes on.
+    let texts = pieces(150);
+    let count = texts.len();
+    let said = std::sync::atomic::AtomicUsize::new(0);
+    let receiver = Parrot::start(move |_, _| {
+        let next = said.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Answer {
+            status: "200 OK",
+            headers: String::new(),
+            body: texts[next % texts.len()].clone().into_bytes(),
+        }
+    });
+    let builder = Gateway::builder().setting("plugin_private_addresses_allowed", true);
+    let mut scene = Scene::start(builder, Given::AsArgs).await;
+    let platform = scene.gateway.cli_of("platform", PLATFORM);
+    platform.run(&["plugin", "push", &paths::plugin("hostile/puppet")]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.toml");
+    let file = file.to_str().unwrap();
+
+    std::fs::write(file, telling(receiver.address(), "ignore")).unwrap();
+    platform.run(&["policy", "put", file]);
+    let mut masks = 0;
+    for index in 0..4 {
+        let context = Context::scratch(&format!("{}RUN [\"/bin/busybox\", \"true\"]", arg_lines()));
+        let id = scene
+            .begin(with_args(inline(&format!("told-{index}"), &context)))
+            .await;
+        let build = scene.caller.wait_terminal(&id).await;
+        let build = eventually(
+            "the report of its announcement",
+            ignite_tests::caller::BUILD_DEADLINE,
+            async || {
+                let build = scene.caller.get(&build.id).await;
+                build
+                    .hook_reports
+                    .iter()
+                    .any(|report| report.hook == "notify")
+                    .then_some(build)
+            },
+        )
+        .await;
+        let hooks: Vec<&str> = build
+            .hook_reports
+            .iter()
+            .map(|report| report.hook.as_str())
+            .collect();
+        for hook in ["rewrite", "validate", "inspect", "redact", "notify"] {
+            assert!(hooks.contains(&hook), "{hook} is not among {hooks:?}");
+        }
+        let messages = build.hook_reports.iter().flat_map(|report| &report.messages);
+        masks += messages
+            .map(|message| message.matches("***").count())
+            .sum::<usize>();
+    }
+
+    // Where a failure counts, its text is the caller's answer, the log's and the record's.
+    std::fs::write(file, telling(receiver.address(), "reject")).unwrap();
+    platform.run(&["policy", "put", file]);
+    for index in 0..4 {
+        let asked = with_args(inline(
+            &format!("refused-{index}"),
+            &Context::scratch(&arg_lines()),
+        ));
+        let refused = scene.caller.try_create(asked).await.unwrap_err();
+        masks += refused.message().matches("***").count();
+        let said = format!("{} {refused:?}", refused.message());
+        scene.look_at("a refusal", said.as_bytes());
+    }
+    let withheld = telling(receiver.address(), "reject").replace(
+        "version = '0.1.0'\n",
+        "version = '0.1.0'\nhooks = ['redact', 'redact-scan']\n",
+    );
+    std::fs::write(file, withheld).unwrap();
+    platform.run(&["policy", "put", file]);
+    let context = Context::scratch("RUN [\"/bin/none\"]");
+    let said = failed(&mut scene, with_args(inline("withheld", &context))).await;
+    masks += said.matches("***").count();
+    println!(
+        "{masks} secrets taken out of what plugins said; {} of {count} texts told",
+        receiver.asked()
+    );
+    assert!(masks > 50, "{masks}");
+    scene.nothing_is_found().await;
+}
