@@ -7,8 +7,8 @@ packages=(
   docker-registry skopeo umoci
   # Base images.
   debootstrap busybox-static
-  # The git server: `git http-backend` behind lighttpd.
-  git lighttpd
+  # The git servers: `git http-backend` behind lighttpd, and sshd.
+  git lighttpd openssh-server openssh-client
   # The linker of .cargo/config.toml, and what watches system calls in the durability test.
   mold strace
   ca-certificates

@@ -54,12 +54,26 @@ pub fn mounts(folder: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Private folders in memory whose names are those of runs of the builds.
+pub fn private_folders(builds: &[String]) -> Vec<PathBuf> {
+    let ids = ids(builds);
+    let is_ours = |path: &PathBuf| {
+        let name = path.to_string_lossy().to_ascii_lowercase();
+        name.contains("/ignited-") && ids.iter().any(|id| name.contains(id))
+    };
+    let entries = ["/run", "/dev/shm"].map(|place| fs::read_dir(place).into_iter().flatten().flatten());
+    let paths = entries.into_iter().flatten().map(|entry| entry.path());
+    paths.filter(is_ours).collect()
+}
+
+fn ids(builds: &[String]) -> Vec<String> {
+    let bare = |id: &String| id.trim_start_matches("bld_").to_ascii_lowercase();
+    builds.iter().map(bare).collect()
+}
+
 /// Control groups whose path names one of the builds.
 pub fn control_groups(builds: &[String]) -> Vec<PathBuf> {
-    let ids: Vec<String> = builds
-        .iter()
-        .map(|id| id.trim_start_matches("bld_").to_ascii_lowercase())
-        .collect();
+    let ids = ids(builds);
     let mut found = Vec::new();
     let mut pending = vec![PathBuf::from("/sys/fs/cgroup")];
     while let Some(folder) = pending.pop() {
@@ -90,6 +104,11 @@ pub fn all(folder: &Path, builds: &[String]) -> Vec<String> {
         control_groups(builds)
             .into_iter()
             .map(|group| format!("control group {}", group.display())),
+    );
+    left.extend(
+        private_folders(builds)
+            .into_iter()
+            .map(|folder| format!("private folder {}", folder.display())),
     );
     left
 }

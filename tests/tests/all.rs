@@ -73,6 +73,7 @@ mod operator {
     mod backup;
     mod configuration;
     mod daemon_log;
+    mod metrics;
 }
 
 mod secrets {

@@ -64,6 +64,10 @@ pub use rules::{RuleProblem, RuleSet};
 /// Where a merged range that goes on is cut.
 const RANGE_BYTES_MAX: usize = 64 * 1024;
 
+/// Of all forms of all secrets; of what is given beyond that, only what it is and what its lines are. The automaton takes
+/// some hundred bytes for each while it is built.
+const FORMS_BYTES_MAX: usize = 1 << 20;
+
 /// How to redact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -212,7 +216,9 @@ impl Search {
 
     fn add<'a>(&mut self, secrets: impl IntoIterator<Item = &'a str>) {
         for secret in secrets {
-            match forms::needles(secret, self.options.length_min) {
+            let taken = self.secrets.iter().map(|form| form.len()).sum();
+            let room = FORMS_BYTES_MAX.saturating_sub(taken);
+            match forms::needles(secret, self.options.length_min, room) {
                 Some(needles) => self.secrets.extend(needles),
                 None if secret.is_empty() => {}
                 None => self.too_short.push(self.given),

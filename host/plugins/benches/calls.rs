@@ -2,10 +2,11 @@
 //! bare wasmtime doing the least: instantiate, call, drop; the same component, the same process, rounds in turn, the median
 //! round counts. Then one caller against two at once.
 //!
-//! More components may be named as arguments; each must export `validate`.
+//! The samples in JavaScript and Python come after it: an interpreter in the guest, so the same ratios of larger numbers.
 
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::indexing_slicing,
     missing_debug_implementations,
     reason = "a benchmark that cannot run should stop"
@@ -62,29 +63,35 @@ fn main() -> ExitCode {
         .enable_all()
         .build()
         .unwrap();
-    let named = std::env::args()
-        .skip(1)
-        .filter(|argument| !argument.starts_with('-'));
+    let samples = std::env::var("IGNITE_TEST_PLUGINS")
+        .expect("IGNITE_TEST_PLUGINS must be the folder of built plugins: run `make bench`");
     let mut met = true;
-    for file in [common::VALIDATOR.to_owned()].into_iter().chain(named) {
+    for (file, config) in [
+        (common::VALIDATOR.to_owned(), "{}"),
+        (
+            format!("{samples}/naming-js.wasm"),
+            r#"{"teams": ["web"], "forbidden_words": ["tmp"]}"#,
+        ),
+        (format!("{samples}/freeze-window-py.wasm"), "{}"),
+    ] {
         // On a worker: the thread that blocks here is no part of the pool.
-        met &= tokio.block_on(async { tokio::spawn(measure(file)).await.unwrap() });
+        met &= tokio.block_on(async { tokio::spawn(measure(file, config)).await.unwrap() });
     }
     if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn measure(file: String) -> bool {
+async fn measure(file: String, config: &'static str) -> bool {
     let scene = common::Scene::new();
     let plugin = scene.plugin(&file).await;
     let bare = Bare::new(&fs::read(&file).unwrap());
     let (mut ours, mut least, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        least = bare.round();
-        ours = round(&plugin).await;
+        least = bare.round(config);
+        ours = round(&plugin, config).await;
         ratios.push(percentile(&ours, 50) / percentile(&least, 50));
     }
-    let one = rate(&plugin, 1).await;
-    let two = rate(&plugin, 2).await;
+    let one = rate(&plugin, config, 1).await;
+    let two = rate(&plugin, config, 2).await;
     ratios.sort_by(f64::total_cmp);
     let (ratio, scale) = (ratios[ROUNDS / 2], two / one);
     let name = file.rsplit('/').next().unwrap_or_default();
@@ -99,8 +106,8 @@ async fn measure(file: String) -> bool {
 }
 
 /// Microseconds of each call.
-async fn round(plugin: &Plugin) -> Vec<f64> {
-    let (settings, caller, spec) = (common::settings("{}"), common::caller("acme"), common::spec());
+async fn round(plugin: &Plugin, config: &str) -> Vec<f64> {
+    let (settings, caller, spec) = (common::settings(config), common::caller("acme"), common::spec());
     let mut times = Vec::new();
     let began = Instant::now();
     while began.elapsed() < ROUND {
@@ -114,11 +121,11 @@ async fn round(plugin: &Plugin) -> Vec<f64> {
 }
 
 /// Calls in a second, of `callers` tasks.
-async fn rate(plugin: &Arc<Plugin>, callers: usize) -> f64 {
+async fn rate(plugin: &Arc<Plugin>, config: &'static str, callers: usize) -> f64 {
     let tasks: Vec<_> = (0..callers)
         .map(|_| {
             let plugin = Arc::clone(plugin);
-            tokio::spawn(async move { round(&plugin).await.len() })
+            tokio::spawn(async move { round(&plugin, config).await.len() })
         })
         .collect();
     let mut calls = 0;
@@ -158,20 +165,20 @@ impl Bare {
         Self { engine, component }
     }
 
-    fn round(&self) -> Vec<f64> {
+    fn round(&self, config: &str) -> Vec<f64> {
         let indices = GuestIndices::new(&self.component).unwrap();
         let spec = common::spec();
         let mut times = Vec::new();
         let began = Instant::now();
         while began.elapsed() < ROUND {
             let call = Instant::now();
-            self.call(&indices, &spec);
+            self.call(&indices, config, &spec);
             times.push(call.elapsed().as_secs_f64() * 1e6);
         }
         times
     }
 
-    fn call(&self, indices: &GuestIndices, spec: &BuildSpec) {
+    fn call(&self, indices: &GuestIndices, config: &str, spec: &BuildSpec) {
         let state = State {
             wasi: WasiCtx::builder().build(),
             table: ResourceTable::new(),
@@ -181,7 +188,7 @@ impl Bare {
         let guest = indices.load(&mut store, &instance).unwrap();
         let (caller, request) = shown(spec);
         guest
-            .call_validate(&mut store, "{}", &caller, &request)
+            .call_validate(&mut store, config, &caller, &request)
             .unwrap()
             .unwrap();
     }

@@ -13,5 +13,6 @@ pub mod runtime;
 
 pub use chain::{Chain, Decision};
 pub use runtime::{
-    AdmitError, Admitted, CallError, ComponentSource, Plugin, Runtime, RuntimeError, RuntimeOptions,
+    AdmitError, Admitted, CallError, ComponentSource, HookMetrics, LATENCY_MICROS_BOUNDS, Plugin, Runtime,
+    RuntimeError, RuntimeOptions,
 };

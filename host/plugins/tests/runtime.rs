@@ -15,9 +15,13 @@ mod common;
 mod admission;
 #[path = "runtime/calls.rs"]
 mod calls;
+#[path = "runtime/failures.rs"]
+mod failures;
 #[path = "runtime/hostile.rs"]
 mod hostile;
 #[path = "runtime/neighbours.rs"]
 mod neighbours;
 #[path = "runtime/notify.rs"]
 mod notify;
+#[path = "runtime/outside.rs"]
+mod outside;

@@ -17,65 +17,38 @@
     reason = "a benchmark that cannot run should stop"
 )]
 
-use std::{
-    env,
-    fs::{self, File},
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc};
 
 use axum::{Json, Router, routing::post};
 use bytes::Bytes;
-use futures::{StreamExt as _, stream};
-use ignite_proto::v1;
-use ignite_server::{
-    api::{self, auth::Authenticator, listener, tokens},
-    app::App,
-    config::{Config, Sources},
-    executor::scripted::Scripted,
-    principal::{Principal, Scope},
-};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
+    sync::Mutex,
 };
-use tokio_util::sync::CancellationToken;
+
+mod common;
+use common::{Gateway, ROUNDS, Rate, verdict};
 
 const CLIENTS: usize = 32;
-const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_secs(3);
 const RATIO_MIN: f64 = 0.6;
 const REQUEST_BYTES: usize = 3 << 10;
-const POLICY: &str = "[[plugin]]\nname = 'trivial'\nversion = '0.1.0'\n";
 
 fn main() -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .unwrap();
-    let met = runtime.block_on(async { tokio::spawn(run()).await.unwrap() });
-    if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    common::main(run)
 }
 
 async fn run() -> bool {
     let directory = tempfile::tempdir().unwrap();
-    let log = File::create(directory.path().join("log")).unwrap();
-    tracing_subscriber::fmt()
-        .with_target(false)
-        .with_ansi(false)
-        .with_writer(Arc::new(log))
-        .init();
-    let (gateway, token) = start_gateway(directory.path()).await;
+    let (gateway, tokens) = Gateway::start(directory.path(), &["acme"]).await;
+    gateway.put_policy("acme", &[("trivial", "")]).await;
     let echo = start_echo().await;
     let body = request();
-    let dry_run = message("/v1/ignite/policy:dryRun", &token, &body);
-    let echoed = message("/", &token, &body);
+    let dry_run = message("/v1/ignite/policy:dryRun", &tokens[0], &body);
+    let echoed = message("/", &tokens[0], &body);
 
-    let answer = Client::connect(gateway).await.call(&dry_run).await;
+    let answer = Client::connect(gateway.address).await.call(&dry_run).await;
     let answer: Value = serde_json::from_slice(&answer).unwrap();
     assert_eq!(answer["decision"], "POLICY_DECISION_ALLOW", "{answer}");
     assert_eq!(answer["hookReports"].as_array().unwrap().len(), 1, "{answer}");
@@ -83,72 +56,33 @@ async fn run() -> bool {
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {
         let plain = rate(echo, &echoed).await;
-        let judged = rate(gateway, &dry_run).await;
+        let judged = rate(gateway.address, &dry_run).await;
         let ratio = judged.per_second / plain.per_second;
         ratios.push(ratio);
         eprintln!("DryRunPolicy {judged}   axum echo {plain}   ratio {ratio:.2}");
     }
-    ratios.sort_by(f64::total_cmp);
-    let median = ratios[ratios.len() / 2];
-    let met = median >= RATIO_MIN;
-    println!(
-        "DryRunPolicy / axum JSON echo: ratio {median:.2} ({:.2} to {:.2}; median of {ROUNDS}; at least {RATIO_MIN:.2} wanted: {})",
-        ratios[0],
-        ratios[ratios.len() - 1],
-        if met { "met" } else { "MISSED" }
-    );
-    met
+    let wanted = format!("at least {RATIO_MIN:.2}");
+    verdict("DryRunPolicy / axum JSON echo", ratios, &wanted, |ratio| {
+        ratio >= RATIO_MIN
+    })
 }
 
-struct Rate {
-    per_second: f64,
-    p50: Duration,
-    p99: Duration,
-}
-
-impl std::fmt::Display for Rate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:.0}/s (p50 {:.1?}, p99 {:.1?})",
-            self.per_second, self.p50, self.p99
-        )
-    }
-}
-
+/// Each client has a connection of its own.
 async fn rate(address: SocketAddr, message: &Bytes) -> Rate {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        clients.push(Client::connect(address).await);
+        clients.push(Arc::new(Mutex::new(Client::connect(address).await)));
     }
-    let start = Instant::now();
-    let clients: Vec<_> = clients
-        .into_iter()
-        .map(|mut client| {
-            let message = message.clone();
-            tokio::spawn(async move {
-                let mut times = Vec::new();
-                while start.elapsed() < ROUND {
-                    let begun = Instant::now();
-                    client.call(&message).await;
-                    times.push(begun.elapsed());
-                }
-                times
-            })
-        })
-        .collect();
-    let mut times = Vec::new();
-    for client in clients {
-        times.extend(client.await.unwrap());
-    }
-    let elapsed = start.elapsed();
-    times.sort_unstable();
-    let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize];
-    Rate {
-        per_second: times.len() as f64 / elapsed.as_secs_f64(),
-        p50: at(0.5),
-        p99: at(0.99),
-    }
+    common::rate(CLIENTS, |number| {
+        let (client, message) = (Arc::clone(&clients[number]), message.clone());
+        move || {
+            let (client, message) = (Arc::clone(&client), message.clone());
+            async move {
+                client.lock().await.call(&message).await;
+            }
+        }
+    })
+    .await
 }
 
 struct Client {
@@ -235,72 +169,4 @@ async fn start_echo() -> SocketAddr {
     let router = Router::new().route("/", post(async |Json(body): Json<Value>| Json(body)));
     tokio::spawn(async move { axum::serve(listener, router).await });
     address
-}
-
-async fn start_gateway(directory: &Path) -> (SocketAddr, String) {
-    let flag = |name: &str, value: String| (name.to_owned(), value);
-    let sources = Sources {
-        flags: [
-            flag("data_dir", directory.join("data").display().to_string()),
-            flag("listen", "127.0.0.1:0".to_owned()),
-        ]
-        .into(),
-        ..Sources::default()
-    };
-    let mut config = Config::load(sources).unwrap();
-    config.plugins.program = PathBuf::from(env!("CARGO_BIN_EXE_ignited"));
-    let app = App::open(&config, Arc::new(Scripted::default())).await.unwrap();
-    put_policy(&app).await;
-    let file = directory.join("tokens.toml");
-    let new = tokens::NewToken {
-        org: "acme".parse().unwrap(),
-        subject: "bench".to_owned(),
-        scopes: [Scope::PoliciesRead].into(),
-        expires: None,
-    };
-    let token = tokens::create(&new, &file).unwrap();
-    let authenticator = Arc::new(Authenticator::load(&file).unwrap());
-    let closing = CancellationToken::new();
-    let router = api::router(&app.service, &authenticator, &closing);
-    let socket = listener::bind(config.listen).await.unwrap();
-    let address = socket.local_addr().unwrap();
-    tokio::spawn(async move {
-        // It holds the data directory.
-        let _app = app;
-        listener::serve(socket, router, None, closing, Duration::from_secs(1)).await
-    });
-    (address, token)
-}
-
-async fn put_policy(app: &App) {
-    let caller = Principal {
-        org: "acme".parse().unwrap(),
-        subject: "bench".to_owned(),
-        scopes: Scope::ALL.into(),
-    };
-    let metadata = v1::UploadPluginMetadata {
-        name: "trivial".to_owned(),
-        version: "0.1.0".to_owned(),
-    };
-    let component = stream::iter([Ok(component())]).boxed();
-    app.service
-        .upload_plugin(&caller, metadata, component)
-        .await
-        .unwrap();
-    let put = v1::PutPolicyRequest {
-        text: POLICY.to_owned(),
-        ..v1::PutPolicyRequest::default()
-    };
-    app.service.put_policy(&caller, put).await.unwrap();
-}
-
-fn component() -> Bytes {
-    let folder = env::var_os("IGNITE_TEST_PLUGINS")
-        .map(PathBuf::from)
-        .expect("IGNITE_TEST_PLUGINS must be the folder of built plugins: run `make bench`");
-    ["", "hostile"]
-        .iter()
-        .find_map(|below| fs::read(folder.join(below).join("trivial.wasm")).ok())
-        .expect("trivial.wasm must be there")
-        .into()
 }

@@ -30,6 +30,7 @@ use crate::{
     },
     hooks::Gates,
     maintenance::Maintenance,
+    metrics,
     outbox::{self, Outbox, OutboxSettings},
     plugins::PluginStore,
     policies::{Policies, PolicyDirError, schema},
@@ -322,6 +323,14 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
 
     app.driver.start().await.map_err(AppError::Recovery)?;
     let closing = CancellationToken::new();
+    if let Some(address) = config.metrics_listen {
+        metrics::serve(address, metrics::registry(&app), closing.clone())
+            .await
+            .map_err(|source| AppError::Io {
+                doing: format!("listening on {address} for metrics"),
+                source,
+            })?;
+    }
     let tasks = TaskTracker::new();
     tasks.spawn(app.maintenance.run(closing.clone()));
     let announcing = tasks.spawn(Arc::clone(&app.outbox).run(closing.clone()));

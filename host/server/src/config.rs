@@ -31,6 +31,7 @@ pub use sources::{Origin, Sources};
 #[derive(Debug, Clone)]
 pub struct Config {
     pub listen: SocketAddr,
+    pub metrics_listen: Option<SocketAddr>,
     pub tls: Option<TlsFiles>,
     pub data_dir: PathBuf,
     pub tokens_file: PathBuf,
@@ -160,6 +161,7 @@ impl Config {
         );
         // All are read before the first `?`, so that one that is wrong hides none of the others.
         let listen = values.get("listen", parse::address);
+        let metrics_listen = values.optional("metrics_listen", parse::address);
         let registry_docker_config = values.optional("registry_docker_config", parse::path);
         let registry_ca_file = values.optional("registry_ca_file", parse::path);
         let kaniko = values.optional("kaniko", parse::path);
@@ -179,6 +181,7 @@ impl Config {
         let log_level = values.get("log_level", parse::log_level);
         Some(Self {
             listen: listen?,
+            metrics_listen,
             tls: certificate
                 .zip(key)
                 .map(|(certificate, key)| TlsFiles { certificate, key }),

@@ -176,6 +176,12 @@ impl Driver {
             .map(Arc::clone)
     }
 
+    /// How many builds wait in the queue, and how many run.
+    pub fn load(&self) -> (usize, usize) {
+        let queue = self.queue();
+        (queue.len(), queue.running())
+    }
+
     /// 1 is next; none when it is not queued.
     pub fn queue_position(&self, id: BuildId) -> Option<usize> {
         self.queue().position(id)

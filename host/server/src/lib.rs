@@ -13,6 +13,7 @@ pub mod executor;
 pub mod hooks;
 pub mod logs;
 pub mod maintenance;
+pub mod metrics;
 pub mod outbox;
 pub mod plugins;
 pub mod policies;

@@ -7,6 +7,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test fails by panicking"
 )]
 
@@ -28,10 +29,14 @@ use rustix::process::Signal;
 
 use self::fixture::{Local, cgroups, kaniko, passable_dir, private_dirs, send};
 
+#[path = "executor_local/credentials.rs"]
+mod credentials;
 #[path = "executor_local/fixture.rs"]
 mod fixture;
 #[path = "executor_local/registry.rs"]
 mod registry;
+#[path = "executor_local/token_server.rs"]
+mod token_server;
 
 macro_rules! conformance {
     ($($case:ident),* $(,)?) => {$(

@@ -20,6 +20,7 @@ use self::gateway::{Gateway, build, violations};
 #[path = "policies/gateway.rs"]
 mod gateway;
 #[path = "executor_local/registry.rs"]
+#[allow(dead_code, reason = "not all of it is needed here")]
 mod registry;
 
 /// An entry of a policy, its configuration in TOML.

@@ -92,8 +92,8 @@ pub fn letters(count: usize, seed: u64) -> String {
 }
 
 fn chosen(alphabet: &[u8], count: usize, seed: u64) -> String {
-    // splitmix64: neighbouring seeds have nothing in common.
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    // splitmix64, from states so far apart that no text is a part of another.
+    let mut state = seed.wrapping_mul(0xd134_2543_de82_ef95);
     let mut next = || {
         state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = state;

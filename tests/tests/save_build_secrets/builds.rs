@@ -1,6 +1,6 @@
 //! What an organization stores reaches its builds, over restarts and rotations of keys, and is shown nowhere.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use ignite_proto::v1;
 use ignite_tests::{
@@ -10,6 +10,7 @@ use ignite_tests::{
     gateway::Gateway,
     paths,
     registry::Registry,
+    wait::eventually,
 };
 
 const SECRET: &str = "hunter2-hunter2-hunter2";
@@ -73,7 +74,7 @@ async fn a_stored_secret_outlives_restarts_and_rotations_and_is_shown_nowhere() 
     let from_file = format!("NPM_TOKEN={}", file.display());
     operator.run(&["build", "secrets", "set", "--from-file", &from_file]);
     fs::remove_file(&file).unwrap();
-    let listed = operator.json(&["build", "secrets", "get", "-o", "json"]);
+    let listed = operator.json(&["build", "secrets", "get"]);
     assert_eq!(listed["secrets"][0]["name"], "NPM_TOKEN");
     assert!(!listed.to_string().contains(SECRET));
 
@@ -135,6 +136,18 @@ async fn a_stored_secret_outlives_restarts_and_rotations_and_is_shown_nowhere() 
     let retried = caller.wait_terminal(&retried.build_id).await;
     check(&caller, &retried).await;
 
+    // What the steps printed is in the raw log of a run until that is cleared away.
+    let runs = gateway.data_dir().join("runs");
+    eventually(
+        "the runs to be cleared away",
+        Duration::from_secs(30),
+        async || {
+            let left = fs::read_dir(&runs).unwrap().flatten();
+            let left = left.filter(|entry| entry.file_name().to_string_lossy().starts_with("bld-"));
+            (left.count() == 0).then_some(())
+        },
+    )
+    .await;
     assert_eq!(found_in(&gateway, SECRET), "", "the secret is on disk");
     let log = gateway.log();
     assert!(!log.contains(SECRET), "{log}");

@@ -1,8 +1,10 @@
 //! What git servers, registries, plugins and receivers say of secrets that they have got to know.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use ignite_proto::v1::BuildStatus;
 use ignite_tests::{
-    caller::{git, inline},
+    caller::{BUILD_DEADLINE, git, inline},
     context::Context,
     gateway::{Gateway, PLATFORM},
     parrot::{Answer, Parrot},
@@ -47,7 +49,6 @@ async fn failed(scene: &mut Scene, request: ignite_proto::v1::CreateBuildRequest
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_git_servers_say_is_nowhere() {
-    // Git's own words for the user, once as an answer that it prints and once as a name that it repeats.
     let texts = pieces(180);
     let said = texts.clone();
     let server = Parrot::start(move |_, path| {
@@ -73,22 +74,7 @@ async fn what_git_servers_say_is_nowhere() {
         let said = failed(&mut scene, with_args(git("said", &url, "main", ""))).await;
         masks += said.matches("***").count();
     }
-    let named = values::all()
-        .into_iter()
-        .find(|(kind, _)| *kind == "token")
-        .unwrap()
-        .1;
-    let said = failed(
-        &mut scene,
-        with_args(git(
-            "named",
-            &format!("http://{}/0/app.git", server.address()),
-            &named,
-            &named,
-        )),
-    )
-    .await;
-    println!("{masks} secrets taken out; {said}");
+    println!("{masks} secrets taken out of what git says");
     assert!(server.asked() >= 8 && masks >= 8, "{masks}");
     scene.nothing_is_found().await;
 }
@@ -142,28 +128,36 @@ async fn what_registries_say_is_nowhere() {
     pushing.nothing_is_found().await;
 }
 
-/// Every hook fails with what a receiver has told it, which the build's record then reports.
+/// Announcements fail with what a receiver has told, and inspection with the Dockerfile that it was shown.
 fn telling(address: &str, on_failure: &str) -> String {
-    let call = |hook: &str| format!("{{ call = {{ url = 'http://{address}/{hook}', tell = true }} }}");
-    let hooks = ["rewrite", "validate", "inspect", "rules", "scan", "notify"];
-    let lines: String = hooks
-        .iter()
-        .map(|hook| format!("{hook} = {}\n", call(hook)))
-        .collect();
+    let call = format!("{{ call = {{ url = 'http://{address}/notify', tell = true }} }}");
     format!(
         "[[plugin]]\nname = 'puppet'\nversion = '0.1.0'\non_failure = '{on_failure}'\nhosts = ['http://{address}']\n\
-         [plugin.config]\n{lines}"
+         hooks = ['inspect', 'notify']\n[plugin.config]\ninspect = 'echo'\nnotify = {call}\n"
     )
+}
+
+/// What a Dockerfile can hold as it is, and a plugin repeat so.
+fn words(bytes_max: usize) -> Vec<String> {
+    let is_word = |word: &&str| {
+        word.bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_%.".contains(&byte))
+    };
+    let words = |piece: String| piece.split(' ').filter(is_word).collect::<Vec<_>>().join(" ");
+    pieces(bytes_max)
+        .into_iter()
+        .map(words)
+        .filter(|words| words.len() > bytes_max / 3)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_plugins_say_is_nowhere() {
     // As much of an answer as the plugin passes on.
     let texts = pieces(150);
-    let count = texts.len();
-    let said = std::sync::atomic::AtomicUsize::new(0);
+    let said = AtomicUsize::new(0);
     let receiver = Parrot::start(move |_, _| {
-        let next = said.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let next = said.fetch_add(1, Ordering::Relaxed);
         Answer {
             status: "200 OK",
             headers: String::new(),
@@ -177,69 +171,37 @@ async fn what_plugins_say_is_nowhere() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.toml");
     let file = file.to_str().unwrap();
+    let context = |words: &str| Context::scratch(&format!("LABEL said=\"{words}\"\n{}", arg_lines()));
+    let (mut told, mut refused) = (0, 0);
 
     std::fs::write(file, telling(receiver.address(), "ignore")).unwrap();
     platform.run(&["policy", "put", file]);
-    let mut masks = 0;
-    for index in 0..4 {
-        let context = Context::scratch(&format!("{}RUN [\"/bin/busybox\", \"true\"]", arg_lines()));
-        let id = scene
-            .begin(with_args(inline(&format!("told-{index}"), &context)))
-            .await;
-        let build = scene.caller.wait_terminal(&id).await;
-        let build = eventually(
-            "the report of its announcement",
-            ignite_tests::caller::BUILD_DEADLINE,
-            async || {
-                let build = scene.caller.get(&build.id).await;
-                build
-                    .hook_reports
-                    .iter()
-                    .any(|report| report.hook == "notify")
-                    .then_some(build)
-            },
-        )
+    for (index, words) in words(400).iter().take(8).enumerate() {
+        let asked = with_args(inline(&format!("told-{index}"), &context(words)));
+        let id = scene.begin(asked).await;
+        scene.caller.wait_terminal(&id).await;
+        let build = eventually("the report of its announcement", BUILD_DEADLINE, async || {
+            let build = scene.caller.get(&id).await;
+            let is_told = build.hook_reports.iter().any(|report| report.hook == "notify");
+            is_told.then_some(build)
+        })
         .await;
-        let hooks: Vec<&str> = build
-            .hook_reports
-            .iter()
-            .map(|report| report.hook.as_str())
-            .collect();
-        for hook in ["rewrite", "validate", "inspect", "redact", "notify"] {
-            assert!(hooks.contains(&hook), "{hook} is not among {hooks:?}");
-        }
         let messages = build.hook_reports.iter().flat_map(|report| &report.messages);
-        masks += messages
+        told += messages
             .map(|message| message.matches("***").count())
             .sum::<usize>();
     }
 
-    // Where a failure counts, its text is the caller's answer, the log's and the record's.
+    // Where a failure counts, its text is the caller's answer.
     std::fs::write(file, telling(receiver.address(), "reject")).unwrap();
     platform.run(&["policy", "put", file]);
-    for index in 0..4 {
-        let asked = with_args(inline(
-            &format!("refused-{index}"),
-            &Context::scratch(&arg_lines()),
-        ));
-        let refused = scene.caller.try_create(asked).await.unwrap_err();
-        masks += refused.message().matches("***").count();
-        let said = format!("{} {refused:?}", refused.message());
-        scene.look_at("a refusal", said.as_bytes());
+    for words in words(400).iter().take(8) {
+        let asked = with_args(inline("refused", &context(words)));
+        let status = scene.caller.try_create(asked).await.unwrap_err();
+        refused += status.message().matches("***").count();
+        scene.look_at("a refusal", format!("{} {status:?}", status.message()).as_bytes());
     }
-    let withheld = telling(receiver.address(), "reject").replace(
-        "version = '0.1.0'\n",
-        "version = '0.1.0'\nhooks = ['redact', 'redact-scan']\n",
-    );
-    std::fs::write(file, withheld).unwrap();
-    platform.run(&["policy", "put", file]);
-    let context = Context::scratch("RUN [\"/bin/none\"]");
-    let said = failed(&mut scene, with_args(inline("withheld", &context))).await;
-    masks += said.matches("***").count();
-    println!(
-        "{masks} secrets taken out of what plugins said; {} of {count} texts told",
-        receiver.asked()
-    );
-    assert!(masks > 50, "{masks}");
+    println!("secrets taken out: {told} of what was reported, {refused} of what was answered");
+    assert!(told > 30 && refused > 20, "{told}, {refused}");
     scene.nothing_is_found().await;
 }

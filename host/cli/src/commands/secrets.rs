@@ -74,41 +74,28 @@ fn request(args: SetArgs) -> Result<v1::SaveBuildSecretsRequest> {
         let text = read_file(&path)?;
         add(&mut registry_credentials, host, text)?;
     }
-    let git = match (&args.git_username, &args.ssh_key) {
-        (None, None) if args.git_hosts.is_empty() => None,
-        (None, None) => {
-            return Err(Error::input("--git-host goes with --git-username or --ssh-key"));
-        }
-        _ => Some(()),
-    };
-    let git_credentials = match git {
-        None => None,
-        Some(()) => {
-            let password = match &args.git_username {
-                Some(name) => read_value(
-                    args.git_password_stdin,
-                    &format!("Git password or token of {name}"),
-                )?,
-                None => String::new(),
-            };
-            Some(v1::GitCredentials {
-                username: args.git_username.unwrap_or_default(),
-                password,
-                hosts: args.git_hosts,
-                ssh_private_key: args
-                    .ssh_key
-                    .as_deref()
-                    .map(read_file)
-                    .transpose()?
-                    .unwrap_or_default(),
-                ssh_known_hosts: args
-                    .known_hosts
-                    .as_deref()
-                    .map(read_file)
-                    .transpose()?
-                    .unwrap_or_default(),
-            })
-        }
+    let has_git_login = args.git_username.is_some() || args.ssh_key.is_some();
+    if !has_git_login && !args.git_hosts.is_empty() {
+        return Err(Error::input("--git-host goes with --git-username or --ssh-key"));
+    }
+    let optional = |path: Option<&Path>| path.map(read_file).transpose().map(Option::unwrap_or_default);
+    let git_credentials = if has_git_login {
+        let password = match &args.git_username {
+            Some(name) => read_value(
+                args.git_password_stdin,
+                &format!("Git password or token of {name}"),
+            )?,
+            None => String::new(),
+        };
+        Some(v1::GitCredentials {
+            username: args.git_username.unwrap_or_default(),
+            password,
+            hosts: args.git_hosts,
+            ssh_private_key: optional(args.ssh_key.as_deref())?,
+            ssh_known_hosts: optional(args.known_hosts.as_deref())?,
+        })
+    } else {
+        None
     };
     Ok(v1::SaveBuildSecretsRequest {
         registry_credentials,

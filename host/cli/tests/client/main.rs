@@ -12,6 +12,7 @@ mod harness;
 mod plugins;
 #[cfg(test)]
 mod proxy;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod stores;

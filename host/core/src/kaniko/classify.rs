@@ -137,6 +137,7 @@ fn push_failed(error: &LoggedError) -> Verdict {
         "EOF",
         "server misbehaving",
         "server gave HTTP response",
+        "invalid realm",
     ];
     let says = |words: &[&str]| words.iter().any(|word| error.text.contains(word));
     if says(&DENIED) || (error.kind == ErrorKind::PushCheck && !says(&unreachable)) {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{
     filter::{Candidate, Filter, Group},
-    fold::{Fold, GAP_BYTES_MAX, back},
+    fold::{Fold, GAP_BYTES_MAX, Gap, back},
     machine::{Cursor, Machine},
     ranges::{Range, ShownAs},
 };
@@ -158,6 +158,11 @@ fn longest(patterns: &[(&[u8], ShownAs)]) -> usize {
 }
 
 impl Track {
+    /// Of the buffer, if there is anything that they matter for.
+    pub(super) fn gaps(&self) -> &[Gap] {
+        &self.fold.gaps
+    }
+
     /// The first `count` bytes of the buffer are gone.
     pub(super) fn rebase(&mut self, count: usize) {
         self.fold.rebase(count);

@@ -2,6 +2,8 @@
 
 use std::{cmp::Reverse, collections::VecDeque};
 
+use super::fold::Gap;
+
 /// Bytes `start..end` of a buffer, never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Range {
@@ -93,14 +95,22 @@ impl Ranges {
         None
     }
 
-    /// The last position up to `begun` where a stream can be taken up again.
-    pub(super) fn safe(&self, begun: usize) -> usize {
+    /// The last position up to `begun` where a stream can be taken up again: outside of all ranges, and of all gaps, for one
+    /// that is cut reads as something else.
+    pub(super) fn safe(&self, begun: usize, gaps: &[Gap]) -> usize {
         let mut safe = begun;
         loop {
-            let all = self.merged.iter().rev().chain(&self.found);
-            match all.clone().find(|range| range.forbids(safe)) {
-                Some(range) => safe = range.from,
-                None => return safe,
+            let range = self
+                .merged
+                .iter()
+                .rev()
+                .chain(&self.found)
+                .find(|range| range.forbids(safe));
+            let gap = gaps.get(gaps.partition_point(|gap| gap.end <= safe));
+            match (range, gap) {
+                (Some(range), _) => safe = range.from,
+                (None, Some(gap)) if gap.start < safe => safe = gap.start,
+                (None, _) => return safe,
             }
         }
     }

@@ -125,7 +125,7 @@ impl Stream {
                 return self.withhold(rest.len(), bytes);
             };
             let cut = self.ranges.settle(begun, search.range_bytes_max);
-            let until = cut.unwrap_or_else(|| self.ranges.safe(begun));
+            let until = cut.unwrap_or_else(|| self.ranges.safe(begun, self.needles.gaps()));
             self.show(search, rest, until, out);
             done += until;
             if cut.is_none() {

@@ -52,7 +52,7 @@ async fn open() -> SocketAddr {
     server("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok".to_owned(), None).await
 }
 
-fn private() -> Scene {
+pub(crate) fn private() -> Scene {
     Scene::with(|options| {
         options.cache_dir = SHARED_CACHE.into();
         options.private_addresses_allowed = true;
@@ -60,7 +60,7 @@ fn private() -> Scene {
 }
 
 /// What the plugin says of a call to `url` with `hosts` granted.
-async fn notify(
+pub(crate) async fn notify(
     scene: &Scene,
     hosts: &[String],
     url: &str,
@@ -72,7 +72,7 @@ async fn notify(
     plugin.notify(&settings, "key", 1, &build()).await
 }
 
-fn never(result: Result<Result<(), NotifyFailure>, CallError>) -> String {
+pub(crate) fn never(result: Result<Result<(), NotifyFailure>, CallError>) -> String {
     match result {
         Ok(Err(NotifyFailure::Never(text))) => text,
         other => panic!("{other:?}"),

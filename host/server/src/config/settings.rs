@@ -32,6 +32,10 @@ pub const SETTINGS: &[Setting] = &[
         "Address for gRPC and HTTP; port 0 takes a free one",
     ),
     unset(
+        "metrics_listen",
+        "Address that Prometheus reads /metrics from, by plain http and without a token; without it there is none",
+    ),
+    unset(
         "tls_cert",
         "PEM file of the certificate chain; without it the listener speaks plain text",
     ),

@@ -85,6 +85,7 @@ fn every_setting_that_is_checked_is_told_when_all_are_wrong() {
         "tokens_file",
         "master_key_file",
         "registry_docker_config",
+        "git_ca_file",
         "registry_ca_file",
         "kaniko",
         "runtime",

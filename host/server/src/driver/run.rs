@@ -3,7 +3,7 @@
 //! Every step may be cut off and begun again: by a crash, by the daemon's end, by an executor that failed. What was
 //! done is found done.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures::StreamExt as _;
 use ignite_core::{
@@ -11,7 +11,7 @@ use ignite_core::{
     ids::RunId,
     kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
     run::{EndCause, RunEnd},
-    secrets::RegistryLogin,
+    secrets::RunSecrets,
     spec::{BuildSpec, MissingSecrets, Source},
 };
 
@@ -27,9 +27,6 @@ use crate::{
     store::StoreError,
 };
 use tokio::time::Instant;
-
-/// To registries, by their hosts.
-type Logins = BTreeMap<String, RegistryLogin>;
 
 /// The same in every executor's sandbox. Below Kaniko's own directory, which it leaves out of images: a mount
 /// elsewhere would hide what a Dockerfile puts there.
@@ -128,7 +125,6 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         Source::Git(_) => None,
     };
     let gate = inspect::gate(driver, &build, &spec).await?;
-    let logins = snapshot.given.registries.clone();
     let plan = plan(
         driver,
         live,
@@ -138,17 +134,17 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
         context.as_ref(),
         gate.is_some(),
     );
-    let (end, word) = match plan {
+    let (end, word) = match &plan {
         // The executor has not heard of it: there is nothing to stop.
         _ if is_new && live.current().cancel_requested => (ended(EndCause::Stopped), Word::Allowed),
         // Nor of this.
         Err(missing) => (
             ended(EndCause::Stopped),
             Word::Denied {
-                failure: secrets::missing(&missing),
+                failure: secrets::missing(missing),
             },
         ),
-        Ok(plan) => match ensure(driver, live, &plan).await {
+        Ok(plan) => match ensure(driver, live, plan).await {
             Ok(()) => follow(driver, live, run, &spec, gate.as_deref(), &mut pipeline, from).await?,
             Err(error) => (lost(&error), Word::Allowed),
         },
@@ -158,7 +154,10 @@ async fn attempt(driver: &Arc<Driver>, live: &Arc<Live>) -> Result<()> {
     let not_built = inspect::note(&word).filter(|_| !live.current().cancel_requested);
     let outcome = match inspect::outcome(word).filter(|_| not_built.is_some()) {
         Some(outcome) => outcome,
-        None => outcome(driver, live, &spec, &logins, &end, &pipeline).await,
+        None => {
+            let secrets = plan.map(|plan| plan.secrets).unwrap_or_default();
+            outcome(driver, live, &spec, &secrets, &end, &pipeline).await
+        }
     };
     if let Some(text) = not_built {
         pipeline
@@ -432,7 +431,7 @@ async fn outcome(
     driver: &Driver,
     live: &Live,
     spec: &BuildSpec,
-    logins: &Logins,
+    secrets: &RunSecrets,
     end: &RunEnd,
     pipeline: &Pipeline,
 ) -> Outcome {
@@ -450,7 +449,7 @@ async fn outcome(
     };
     match kaniko::classify(end, pipeline.reader(), &facts) {
         Verdict::Pushed { digest, refs } => {
-            match pushed_image(driver, live, logins, pipeline, &refs, digest).await {
+            match pushed_image(driver, live, secrets, pipeline, &refs, digest).await {
                 Some(image) => Outcome::Succeeded {
                     image,
                     image_refs: refs,
@@ -476,18 +475,18 @@ async fn outcome(
 async fn pushed_image(
     driver: &Driver,
     live: &Live,
-    logins: &Logins,
+    secrets: &RunSecrets,
     pipeline: &Pipeline,
     refs: &[String],
     digest: String,
 ) -> Option<Image> {
     let registry = &driver.parts.registry;
-    match registry.image(refs, &digest, logins).await {
+    match registry.image(refs, &digest, &secrets.registries).await {
         Ok(image) => Some(image),
         Err(error) if error.is_not_found() => None,
         Err(error) => {
-            // That its size cannot be asked for now is no reason to call it failed. What it says is partly the registry's, which was
-            // shown a login.
+            // That its size cannot be asked for now is no reason to call it failed. What is said of it is partly the
+            // registry's word, which was shown a login.
             let error = pipeline.redact_text(&clock::chain(&error));
             tracing::warn!(build = %live.id(), error, "registry.manifest_unread");
             Some(Image {

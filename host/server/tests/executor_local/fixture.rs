@@ -39,7 +39,7 @@ echo '{"resolved_commit":null,"context_size_bytes":7,"dockerfile":null}' > .fetc
 pub(crate) struct Local {
     pub(crate) executor: Arc<LocalExecutor>,
     pub(crate) config: LocalConfig,
-    registry: Registry,
+    pub(crate) registry: Registry,
     contexts: TempDir,
     _data: TempDir,
 }
@@ -52,6 +52,10 @@ impl Local {
     }
 
     pub(crate) fn with(change: impl FnOnce(&mut LocalConfig)) -> Self {
+        Self::at(Registry::start(), change)
+    }
+
+    pub(crate) fn at(registry: Registry, change: impl FnOnce(&mut LocalConfig)) -> Self {
         let contexts = passable_dir();
         let data = passable_dir();
         let fetch = contexts.path().join("fetch");
@@ -70,7 +74,7 @@ impl Local {
         Self {
             executor: Arc::new(LocalExecutor::new(config.clone()).unwrap()),
             config,
-            registry: Registry::start(),
+            registry,
             contexts,
             _data: data,
         }
@@ -120,6 +124,7 @@ impl Local {
             "--dockerfile=Dockerfile".to_owned(),
             format!("--destination={}/{run}:latest", self.registry.address()),
             "--insecure".to_owned(),
+            "--insecure-pull".to_owned(),
             "--log-format=text".to_owned(),
             "--digest-file=/kaniko/digest".to_owned(),
         ];

@@ -13,6 +13,18 @@ pub(super) fn add(text: &str, forms: &mut Forms) {
     add_go(text, forms);
 }
 
+/// As JSON and Go have it, nearly always.
+pub(super) fn add_common(text: &str, forms: &mut Forms) {
+    forms.push(escaped(text, |c, out| match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        _ => out.push(c),
+    }));
+}
+
 fn escaped(text: &str, escape: impl Fn(char, &mut String)) -> Zeroizing<String> {
     // Room for the longest escapes, so that no copy is left behind by growing.
     let mut out = Zeroizing::new(String::with_capacity(text.len() * 6));

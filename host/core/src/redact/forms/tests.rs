@@ -4,7 +4,7 @@ use super::*;
 
 #[track_caller]
 fn has(secret: &str, forms: &[&str]) {
-    let needles = needles(secret, 6).unwrap();
+    let needles = needles(secret, 6, usize::MAX).unwrap();
     for form in forms {
         let form = fold::folded(form.as_bytes());
         let found = needles.iter().any(|needle| needle.as_slice() == form);
@@ -23,7 +23,7 @@ fn base64_is_known_wherever_the_secret_stands_in_what_is_encoded() {
     );
     let secret = "a secret of any length";
     for length in 6..secret.len() {
-        let needles = needles(&secret[..length], 6).unwrap();
+        let needles = needles(&secret[..length], 6, usize::MAX).unwrap();
         for before in 0..7 {
             for behind in 0..4 {
                 let text = format!(
@@ -139,18 +139,36 @@ fn a_secret_of_several_lines_is_known_by_its_lines_and_with_either_line_end() {
             "first%20line%0D%0Asecond%20line%0D%0A%7D",
         ],
     );
-    let needles = needles(secret, 6).unwrap();
+    let needles = needles(secret, 6, usize::MAX).unwrap();
     assert!(!needles.iter().any(|needle| needle.as_slice() == b"}"));
 }
 
 #[test]
 fn nothing_short_is_looked_for() {
-    assert!(needles("12345", 6).is_none());
-    assert!(needles(" 12345\n", 6).is_none());
-    assert!(needles("", 1).is_none());
+    assert!(needles("12345", 6, usize::MAX).is_none());
+    assert!(needles(" 12345\n", 6, usize::MAX).is_none());
+    assert!(needles("", 1, usize::MAX).is_none());
     for length_min in [1, 3, 6] {
-        let needles = needles("123", length_min);
+        let needles = needles("123", length_min, usize::MAX);
         let shortest = needles.into_iter().flatten().map(|needle| needle.len()).min();
         assert!(shortest.is_none_or(|shortest| shortest >= 3));
     }
+}
+
+#[test]
+fn forms_of_very_long_secrets_are_fewer() {
+    let secret = "0123456789\"abcdef\n".repeat(5_000);
+    let total = |needles: &Needles| needles.iter().map(|needle| needle.len()).sum::<usize>();
+    let some = needles(&secret, 6, 4 << 20).unwrap();
+    assert!(total(&some) <= 4 << 20, "{}", total(&some));
+    assert!(
+        some.iter()
+            .any(|needle| needle.starts_with(b"0123456789\\\"abcdef\\n"))
+    );
+    assert!(
+        some.iter()
+            .any(|needle| needle.starts_with(b"MDEyMzQ1Njc4OSJhYmNkZWYK"))
+    );
+    let fewest = needles(&secret, 6, 0).unwrap();
+    assert_eq!(fewest.len(), 2);
 }

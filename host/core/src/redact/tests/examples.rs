@@ -139,6 +139,41 @@ fn at_a_pause_lines_are_out_and_what_is_cut_off_is_not() {
 }
 
 #[test]
+fn a_secret_is_found_wherever_two_long_chunks_meet() {
+    let secret = "https://X7#kQ!9Z@example.com/and/more";
+    let (before, behind) = (". ".repeat(300), " .".repeat(300));
+    let new = redactor(&[secret], &[], plain());
+    for form in &new.search.secrets {
+        let form = String::from_utf8_lossy(form);
+        let whole = format!("{before}{form}{behind}");
+        for cut in before.len()..before.len() + form.len().min(50) {
+            let mut redactor = new.restarted();
+            let mut out = Vec::new();
+            redactor.push(&whole.as_bytes()[..cut], &mut out);
+            redactor.push(&whole.as_bytes()[cut..], &mut out);
+            redactor.finish(&mut out);
+            assert_eq!(
+                String::from_utf8_lossy(&out),
+                format!("{before}***{behind}"),
+                "{form} {cut}"
+            );
+        }
+    }
+}
+
+#[test]
+fn output_never_stands_within_a_control_sequence() {
+    let mut redactor = redactor(&["ab-aaa"], &[], Options::default());
+    let mut out = Vec::new();
+    // The sequence ends with what a detector's text begins with.
+    redactor.push(b".\x1b[3a", &mut out);
+    assert_eq!((out.as_slice(), redactor.held_bytes()), (&b"."[..], 4));
+    redactor.push(b"b-aaa", &mut out);
+    redactor.finish(&mut out);
+    assert_eq!(out, b".\x1b[3ab-aaa");
+}
+
+#[test]
 fn an_endless_overlap_takes_no_memory() {
     let mut redactor = redactor(&["aaaaaaaa"], &[], plain());
     let mut out = Vec::new();
@@ -202,4 +237,22 @@ fn a_secret_that_becomes_known_counts_from_where_the_output_stands() {
     redactor.push(b"swordfish", &mut out);
     redactor.finish(&mut out);
     assert_eq!(out, b"swordfish *** swordfish *** ***");
+}
+
+#[test]
+fn secrets_as_large_as_they_may_be_are_looked_for_within_bounds() {
+    let large: Vec<String> = (0..3_u32)
+        .map(|n| format!("{n} line of a file\n").repeat(5_000))
+        .collect();
+    let secrets: Vec<&str> = large.iter().map(String::as_str).collect();
+    let redactor = redactor(&secrets, &[], plain());
+    let forms: usize = redactor.search.secrets.iter().map(|form| form.len()).sum();
+    assert!(forms <= 2 * FORMS_BYTES_MAX, "{forms}");
+    assert_eq!(redactor.redact_text("x2 line of a file."), "x***.");
+}
+
+#[test]
+fn a_redactor_may_be_shared() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Redactor>();
 }

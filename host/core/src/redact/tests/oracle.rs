@@ -49,7 +49,7 @@ impl Oracle {
     pub(crate) fn new(secrets: &[&str], rules: &[Rule], options: Options, range_bytes_max: usize) -> Self {
         let forms = secrets
             .iter()
-            .filter_map(|secret| forms::needles(secret, options.length_min));
+            .filter_map(|secret| forms::needles(secret, options.length_min, usize::MAX));
         let mut oracle = Self {
             needles: forms.flatten().map(|form| form.to_vec()).collect(),
             literals: Vec::new(),
