@@ -13,6 +13,7 @@ use ignite_tests::{
     caller::Caller,
     command,
     gateway::{Builder, Gateway, PLATFORM},
+    http::Http,
     paths,
     planted::{
         search::{Findings, Search},
@@ -51,6 +52,7 @@ impl Scene {
     /// The daemon says all that it can say.
     pub(super) async fn start(builder: Builder, given: Given) -> Self {
         let gateway = builder
+            .setting("metrics_listen", "127.0.0.1:0")
             .setting(
                 "log_level",
                 "ignite_server=trace,ignite_plugins=trace,ignite_core=trace,debug",
@@ -240,6 +242,12 @@ impl Scene {
             let answer = self.gateway.caller_of("acme", PLATFORM).http.get(path).await;
             answers.push((path, answer.body.to_string().into_bytes()));
         }
+        let log = self.gateway.log();
+        let (_, served) = log.rsplit_once("metrics.served addr=").unwrap();
+        let metrics = Http::new(served.split_whitespace().next().unwrap(), None);
+        let metrics = metrics.get("/metrics").await.body.to_string().into_bytes();
+        assert!(metrics.len() > 100);
+        answers.push(("metrics", metrics));
         for (what, bytes) in answers {
             self.look_at(what, &bytes);
         }
@@ -300,12 +308,9 @@ fn all_texts(build: &v1::Build) -> Vec<u8> {
 /// What of a run that goes on may hold secrets, by `docs/SECURITY.md`.
 fn is_known_of_runs(runs: &Path, path: &Path) -> bool {
     let mut parts = path.strip_prefix(runs).unwrap().components().skip(1);
-    parts.next().is_some_and(|part| {
-        matches!(
-            part.as_os_str().to_str(),
-            Some("log" | "secrets.json" | "config.json")
-        )
-    })
+    parts
+        .next()
+        .is_some_and(|part| matches!(part.as_os_str().to_str(), Some("log" | "private")))
 }
 
 fn told(findings: &Findings) -> String {
