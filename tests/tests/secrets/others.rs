@@ -1,4 +1,4 @@
-//! What git servers, registries, plugins and receivers say of secrets that they have got to know.
+//! What git servers, registries and receivers of announcements say of secrets that they have got to know.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -128,31 +128,8 @@ async fn what_registries_say_is_nowhere() {
     pushing.nothing_is_found().await;
 }
 
-/// Announcements fail with what a receiver has told, and inspection with the Dockerfile that it was shown.
-fn telling(address: &str, on_failure: &str) -> String {
-    let call = format!("{{ call = {{ url = 'http://{address}/notify', tell = true }} }}");
-    format!(
-        "[[plugin]]\nname = 'puppet'\nversion = '0.1.0'\non_failure = '{on_failure}'\nhosts = ['http://{address}']\n\
-         hooks = ['inspect', 'notify']\n[plugin.config]\ninspect = 'echo'\nnotify = {call}\n"
-    )
-}
-
-/// What a Dockerfile can hold as it is, and a plugin repeat so.
-fn words(bytes_max: usize) -> Vec<String> {
-    let is_word = |word: &&str| {
-        word.bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=-_%.".contains(&byte))
-    };
-    let words = |piece: String| piece.split(' ').filter(is_word).collect::<Vec<_>>().join(" ");
-    pieces(bytes_max)
-        .into_iter()
-        .map(words)
-        .filter(|words| words.len() > bytes_max / 3)
-        .collect()
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn what_plugins_say_is_nowhere() {
+async fn what_receivers_say_is_nowhere() {
     // As much of an answer as the plugin passes on.
     let texts = pieces(150);
     let said = AtomicUsize::new(0);
@@ -168,16 +145,18 @@ async fn what_plugins_say_is_nowhere() {
     let mut scene = Scene::start(builder, Given::AsArgs).await;
     let platform = scene.gateway.cli_of("platform", PLATFORM);
     platform.run(&["plugin", "push", &paths::plugin("hostile/puppet")]);
+    let address = receiver.address();
+    let policy = format!(
+        "[[plugin]]\nname = 'puppet'\nversion = '0.1.0'\nhooks = ['notify']\nhosts = ['http://{address}']\n\
+         [plugin.config]\nnotify = {{ call = {{ url = 'http://{address}/', tell = true }} }}\n"
+    );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("policy.toml");
-    let file = file.to_str().unwrap();
-    let context = |words: &str| Context::scratch(&format!("LABEL said=\"{words}\"\n{}", arg_lines()));
-    let (mut told, mut refused) = (0, 0);
-
-    std::fs::write(file, telling(receiver.address(), "ignore")).unwrap();
-    platform.run(&["policy", "put", file]);
-    for (index, words) in words(400).iter().take(8).enumerate() {
-        let asked = with_args(inline(&format!("told-{index}"), &context(words)));
+    std::fs::write(&file, policy).unwrap();
+    platform.run(&["policy", "put", file.to_str().unwrap()]);
+    let mut masks = 0;
+    for index in 0..12 {
+        let asked = with_args(inline(&format!("told-{index}"), &Context::scratch(&arg_lines())));
         let id = scene.begin(asked).await;
         scene.caller.wait_terminal(&id).await;
         let build = eventually("the report of its announcement", BUILD_DEADLINE, async || {
@@ -187,21 +166,11 @@ async fn what_plugins_say_is_nowhere() {
         })
         .await;
         let messages = build.hook_reports.iter().flat_map(|report| &report.messages);
-        told += messages
+        masks += messages
             .map(|message| message.matches("***").count())
             .sum::<usize>();
     }
-
-    // Where a failure counts, its text is the caller's answer.
-    std::fs::write(file, telling(receiver.address(), "reject")).unwrap();
-    platform.run(&["policy", "put", file]);
-    for words in words(400).iter().take(8) {
-        let asked = with_args(inline("refused", &context(words)));
-        let status = scene.caller.try_create(asked).await.unwrap_err();
-        refused += status.message().matches("***").count();
-        scene.look_at("a refusal", format!("{} {status:?}", status.message()).as_bytes());
-    }
-    println!("secrets taken out: {told} of what was reported, {refused} of what was answered");
-    assert!(told > 30 && refused > 20, "{told}, {refused}");
+    println!("{masks} secrets taken out of what receivers say");
+    assert!(masks > 30, "{masks}");
     scene.nothing_is_found().await;
 }
