@@ -167,8 +167,8 @@ impl Gate for Scripted {
     async fn judge(&self, _caller: &Caller, spec: &BuildSpec, _rules: &Rules, _stored: &Names) -> Judged {
         let script = self.called(Hook::Validate).await;
         let mut spec = serde_json::to_value(spec).unwrap();
-        if let Some(tags) = script.rewritten_tags {
-            spec["tags"] = tags.into();
+        if let Some(tags) = &script.rewritten_tags {
+            spec["tags"] = tags.clone().into();
         }
         Judged {
             spec: serde_json::from_value(spec).unwrap(),
