@@ -54,6 +54,17 @@ impl Http {
             .collect()
     }
 
+    /// Reads a stream as far as it comes, though its sender dies.
+    pub async fn text_until_cut(&self, path: &str) -> String {
+        let mut text = Vec::new();
+        if let Ok(mut response) = self.request(reqwest::Method::GET, path).send().await {
+            while let Ok(Some(bytes)) = response.chunk().await {
+                text.extend_from_slice(&bytes);
+            }
+        }
+        String::from_utf8_lossy(&text).into_owned()
+    }
+
     fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
         let request = self.client.request(method, format!("{}{path}", self.base));
         match &self.token {

@@ -153,7 +153,7 @@ fn facts(pid: i32) -> Option<Facts> {
 }
 
 /// The fourth field of the line whose mount point is `/`; the last such line is what is seen.
-fn root_within(mountinfo: &str) -> PathBuf {
+pub(crate) fn root_within(mountinfo: &str) -> PathBuf {
     mountinfo
         .lines()
         .filter_map(|line| {

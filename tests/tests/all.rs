@@ -76,6 +76,12 @@ mod operator {
     mod metrics;
 }
 
+mod secrets {
+    mod others;
+    mod planted;
+    mod scene;
+}
+
 mod restart {
     mod kill;
     mod terminate;

@@ -50,6 +50,7 @@ use crate::{
         committer::CommitError,
         logs::{LogOptions, LogStore},
     },
+    unsaid::Unsaid,
     vault::{Vault, VaultError},
 };
 
@@ -150,7 +151,12 @@ impl App {
         ));
         policies.reload_files().await?;
         let gates = gates.unwrap_or_else(|| Arc::clone(&policies) as _);
-        let announcer = Arc::new(outbox::Plugins::new(Arc::clone(&policies)));
+        let unsaid = Unsaid {
+            store: Arc::clone(&store),
+            vault: Arc::clone(&vault),
+            secrets: Arc::clone(&secrets),
+        };
+        let announcer = Arc::new(outbox::Plugins::new(Arc::clone(&policies), unsaid.clone()));
         let outbox = Arc::new(Outbox::new(
             OutboxSettings::default(),
             Arc::clone(&store),
@@ -195,6 +201,7 @@ impl App {
             plugins: Arc::clone(&plugins),
             importer: importer(config)?,
             outbox: Arc::clone(&outbox),
+            unsaid,
             last_id: std::sync::Mutex::default(),
         });
         let maintenance = Maintenance {

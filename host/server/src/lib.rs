@@ -24,4 +24,5 @@ pub mod service;
 pub mod sources;
 pub mod store;
 mod unnamed;
+pub mod unsaid;
 pub mod vault;

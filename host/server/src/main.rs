@@ -24,6 +24,7 @@ use ignite_server::{
         backup::{self, BackupError},
     },
 };
+use nix::sys::prctl;
 
 /// The scopes of a token that names none.
 const SCOPES_DEFAULT: &str = "builds:read,builds:write";
@@ -41,6 +42,10 @@ fn main() -> ExitCode {
         Some(command) if command == schema::CHILD_COMMAND => return schema::child(),
         Some(_) | None => {}
     }
+    if let Err(error) = keep_memory_to_ourselves() {
+        eprintln!("ignited: {error}");
+        return ExitCode::FAILURE;
+    }
     let matches = command().get_matches();
     let outcome = match matches.subcommand() {
         None | Some(("serve", _)) => serve(sources_of(&matches)),
@@ -57,6 +62,12 @@ fn main() -> ExitCode {
         eprintln!("ignited: {message}");
         ExitCode::FAILURE
     })
+}
+
+/// It holds keys and secrets: it is neither dumped when it crashes nor read by other processes of its user. What it starts is
+/// dumped as ever.
+fn keep_memory_to_ourselves() -> Result<(), String> {
+    prctl::set_dumpable(false).map_err(|error| format!("its memory cannot be kept from core dumps: {error}"))
 }
 
 fn command() -> Command {

@@ -30,6 +30,7 @@ use crate::{
     secrets::Secrets,
     sources::contexts::{ContextStore, StoredContext, UploadLimits},
     store::{BuildFilter, ContextRow, Created, Idempotency, Store, StoreError, logs::LogStore},
+    unsaid::Unsaid,
     vault::Vault,
 };
 
@@ -78,6 +79,7 @@ pub struct Service {
     /// Speaks to the registries that plugins are imported from.
     pub(crate) importer: Importer,
     pub(crate) outbox: Arc<Outbox>,
+    pub(crate) unsaid: Unsaid,
     /// Milliseconds, and how many ids those had before.
     pub(crate) last_id: Mutex<(u64, u16)>,
 }

@@ -11,6 +11,8 @@ use ignite_core::{
 pub(super) const MESSAGES_MAX: usize = 64;
 /// Of one message, and of a violation's field.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1024;
+/// Stands where more was said: who redacts a text needs to know that it is not whole.
+const CUT: &str = "…";
 
 /// Who is called, where: all that a report says of a call before it is made.
 #[derive(Clone, Copy)]
@@ -97,8 +99,9 @@ pub(super) fn bounded_violations(violations: Vec<Violation>) -> Vec<Violation> {
 /// `text` up to what is kept of a message, ended between two characters.
 pub(super) fn cut(mut text: String) -> String {
     if text.len() > MESSAGE_BYTES_MAX {
-        let end = text.floor_char_boundary(MESSAGE_BYTES_MAX);
+        let end = text.floor_char_boundary(MESSAGE_BYTES_MAX - CUT.len());
         text.truncate(end);
+        text.push_str(CUT);
     }
     text
 }

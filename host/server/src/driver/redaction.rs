@@ -18,6 +18,7 @@ use crate::{
     error::Result,
     hooks::{self, Gate},
     secrets::Snapshot,
+    unsaid,
     vault::Purpose,
 };
 
@@ -52,7 +53,7 @@ pub(super) async fn redaction(
         });
     };
     let kept = match hooks::acts_at(gate.as_ref(), Hook::Redact) {
-        true => kept(driver, live, run, spec, gate.as_ref()).await?,
+        true => kept(driver, live, run, spec, snapshot, gate.as_ref()).await?,
         false => Kept::default(),
     };
     let (rules, withhold) = match RuleSet::new(&kept.rules) {
@@ -81,6 +82,7 @@ async fn kept(
     live: &Arc<Live>,
     run: RunId,
     spec: &BuildSpec,
+    snapshot: &Snapshot,
     gate: &dyn Gate,
 ) -> Result<Kept> {
     let build = live.current();
@@ -90,14 +92,17 @@ async fn kept(
         return Ok(vault.open_record(&build.org, purpose, &sealed).await?);
     }
     let asked = gate.redaction(&hooks::caller_of(&build), spec).await;
+    // Why it is withheld is told in its place, by whoever failed.
+    let redactor = Redactor::new(hidden(spec, snapshot));
     let kept = Kept {
         rules: asked.given,
-        withhold: asked.withhold,
+        withhold: asked.withhold.map(|why| unsaid::without(&redactor, &why)),
     };
     let sealed = vault.seal_record(&build.org, purpose, &kept).await?;
     // Nothing is redacted by rules that a restart would not find.
     store.put_redaction(build.id, sealed).await?;
-    let reports = asked.reports;
+    let shown = |report| unsaid::report_without(&redactor, report);
+    let reports = asked.reports.into_iter().map(shown).collect();
     driver.apply(live, Event::Reported { run, reports }).await?;
     Ok(kept)
 }

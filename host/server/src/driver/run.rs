@@ -457,16 +457,18 @@ async fn outcome(
         cancel_requested: live.current().cancel_requested,
     };
     match kaniko::classify(end, pipeline.reader(), &facts) {
-        Verdict::Pushed { digest, refs } => match pushed_image(driver, live, secrets, &refs, digest).await {
-            Some(image) => Outcome::Succeeded {
-                image,
-                image_refs: refs,
-            },
-            None => Outcome::Failed {
-                failure: kaniko::not_pushed(),
-                image_refs: Vec::new(),
-            },
-        },
+        Verdict::Pushed { digest, refs } => {
+            match pushed_image(driver, live, secrets, pipeline, &refs, digest).await {
+                Some(image) => Outcome::Succeeded {
+                    image,
+                    image_refs: refs,
+                },
+                None => Outcome::Failed {
+                    failure: kaniko::not_pushed(),
+                    image_refs: Vec::new(),
+                },
+            }
+        }
         Verdict::Failed { failure, refs } => Outcome::Failed {
             failure: redact(failure),
             image_refs: refs,
@@ -483,6 +485,7 @@ async fn pushed_image(
     driver: &Driver,
     live: &Live,
     secrets: &RunSecrets,
+    pipeline: &Pipeline,
     refs: &[String],
     digest: String,
 ) -> Option<Image> {
@@ -491,8 +494,10 @@ async fn pushed_image(
         Ok(image) => Some(image),
         Err(error) if error.is_not_found() => None,
         Err(error) => {
-            // That its size cannot be asked for now is no reason to call it failed.
-            tracing::warn!(build = %live.id(), error = %clock::chain(&error), "registry.manifest_unread");
+            // That its size cannot be asked for now is no reason to call it failed. What is said of it is partly the
+            // registry's word, which was shown a login.
+            let error = pipeline.redact_text(&clock::chain(&error));
+            tracing::warn!(build = %live.id(), error, "registry.manifest_unread");
             Some(Image {
                 digest,
                 size_bytes: 0,

@@ -38,6 +38,8 @@ pub(crate) struct Script {
     pub(crate) takes: Duration,
     pub(crate) rules: Vec<Rule>,
     pub(crate) withhold: Option<String>,
+    /// In every report.
+    pub(crate) messages: Vec<String>,
     pub(crate) scan: Scan,
 }
 
@@ -66,6 +68,7 @@ impl Scripted {
             takes: Duration::ZERO,
             rules: Vec::new(),
             withhold: None,
+            messages: Vec::new(),
             scan: |_| Ok(Vec::new()),
         };
         let policy = ResolvedPolicy {
@@ -119,16 +122,20 @@ pub(crate) fn hold(reason: &str) -> Decision {
     }
 }
 
-fn report(hook: Hook, verdict: ReportVerdict) -> HookReport {
-    HookReport {
-        plugin: "judge".to_owned(),
-        digest: PluginDigest::from_sha256([7; 32]),
-        hook,
-        monitored: false,
-        verdict,
-        changes: Vec::new(),
-        messages: Vec::new(),
-        micros: 1,
+// === impl Script ===
+
+impl Script {
+    fn report(&self, hook: Hook, verdict: ReportVerdict) -> HookReport {
+        HookReport {
+            plugin: "judge".to_owned(),
+            digest: PluginDigest::from_sha256([7; 32]),
+            hook,
+            monitored: false,
+            verdict,
+            changes: Vec::new(),
+            messages: self.messages.clone(),
+            micros: 1,
+        }
     }
 }
 
@@ -160,12 +167,12 @@ impl Gate for Scripted {
     async fn judge(&self, _caller: &Caller, spec: &BuildSpec, _rules: &Rules, _stored: &Names) -> Judged {
         let script = self.called(Hook::Validate).await;
         let mut spec = serde_json::to_value(spec).unwrap();
-        if let Some(tags) = script.rewritten_tags {
-            spec["tags"] = tags.into();
+        if let Some(tags) = &script.rewritten_tags {
+            spec["tags"] = tags.clone().into();
         }
         Judged {
             spec: serde_json::from_value(spec).unwrap(),
-            reports: vec![report(Hook::Validate, verdict(&script.validate))],
+            reports: vec![script.report(Hook::Validate, verdict(&script.validate))],
             decision: script.validate,
         }
     }
@@ -182,17 +189,17 @@ impl Gate for Scripted {
                 message: "no FROM".to_owned(),
             });
         }
-        let decision = self.called(Hook::Inspect).await.inspect;
-        let reports = vec![report(Hook::Inspect, verdict(&decision))];
-        Ok((decision, reports))
+        let script = self.called(Hook::Inspect).await;
+        let reports = vec![script.report(Hook::Inspect, verdict(&script.inspect))];
+        Ok((script.inspect, reports))
     }
 
     async fn redaction(&self, _caller: &Caller, _spec: &BuildSpec) -> Redaction {
         let script = self.called(Hook::Redact).await;
         Redaction {
             rules: RuleSet::new(&script.rules).unwrap(),
+            reports: vec![script.report(Hook::Redact, ReportVerdict::Applied)],
             given: script.rules,
-            reports: vec![report(Hook::Redact, ReportVerdict::Applied)],
             withhold: script.withhold,
         }
     }

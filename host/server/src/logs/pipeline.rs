@@ -10,6 +10,7 @@ use crate::{
     executor::RawCursor,
     hooks::Gate,
     store::logs::{FRAME_BYTES_MAX, Frame, LogError, LogHead, LogStore},
+    unsaid,
 };
 
 /// Read at once when a log is taken up again.
@@ -189,7 +190,15 @@ impl Pipeline {
             self.reader
                 .push(piece.withheld.as_deref().unwrap_or(&piece.text), now_ms);
             self.steps_hidden |= piece.withheld.is_some();
-            text.extend(piece.text);
+            match piece.withheld {
+                // Why it is, is a plugin's word.
+                Some(_) => text.extend(
+                    self.redactor
+                        .redact_text(&String::from_utf8_lossy(&piece.text))
+                        .into_bytes(),
+                ),
+                None => text.extend(piece.text),
+            }
         }
         self.store_text(text, now_ms).await
     }
@@ -254,7 +263,7 @@ impl Pipeline {
         match &self.withheld {
             Some(why) => format!("withheld: {why}"),
             None if self.steps_hidden => "withheld, as parts of the log are".to_owned(),
-            None => self.redactor.redact_text(text),
+            None => unsaid::without(&self.redactor, text),
         }
     }
 

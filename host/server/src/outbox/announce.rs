@@ -12,7 +12,7 @@ use ignite_core::{
 };
 use ignite_plugins::CallError;
 
-use crate::{error::Result, policies::Policies, store::OutboxRow};
+use crate::{error::Result, policies::Policies, store::OutboxRow, unsaid::Unsaid};
 
 /// Who is to be told of a build's end, and the telling. Errors are ours and count as no attempt.
 #[async_trait]
@@ -50,13 +50,14 @@ pub struct Announced {
 #[derive(Debug)]
 pub struct Plugins {
     policies: Arc<Policies>,
+    unsaid: Unsaid,
 }
 
 // === impl Plugins ===
 
 impl Plugins {
-    pub fn new(policies: Arc<Policies>) -> Self {
-        Self { policies }
+    pub fn new(policies: Arc<Policies>, unsaid: Unsaid) -> Self {
+        Self { policies, unsaid }
     }
 }
 
@@ -100,7 +101,16 @@ impl Announcer for Plugins {
                 .notify(&entry.settings, &id.to_string(), attempt, build)
                 .await
         };
-        let result = call.await.unwrap_or_else(|error| Err(failure(&error)));
+        // A receiver may answer with what it was told, and a plugin passes it on.
+        let result = match call.await.unwrap_or_else(|error| Err(failure(&error))) {
+            Ok(()) => Ok(()),
+            Err(NotifyFailure::Again(text)) => {
+                Err(NotifyFailure::Again(self.unsaid.about(build, &text).await))
+            }
+            Err(NotifyFailure::Never(text)) => {
+                Err(NotifyFailure::Never(self.unsaid.about(build, &text).await))
+            }
+        };
         Ok(Announced {
             result,
             monitored: is_monitored(entry),

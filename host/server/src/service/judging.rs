@@ -5,6 +5,7 @@ use ignite_core::{
     build::{Inspected, Word},
     hook::{Caller, Hook, HookReport},
     ids::{BuildId, ContextId},
+    redact::Redactor,
     spec::{BuildSpec, Source},
 };
 use ignite_plugins::Decision;
@@ -15,6 +16,7 @@ use crate::{
     hooks::{self, Fetched, Gate},
     principal::Principal,
     sources::archive,
+    unsaid,
 };
 
 /// What is shown to `inspect`, at most.
@@ -45,10 +47,16 @@ impl Judgement {
         }
     }
 
-    /// The word of one chain; the reasons if it holds the build.
-    fn take(&mut self, decision: Decision, reports: Vec<HookReport>) -> Result<Vec<String>> {
-        self.reports.extend(reports);
-        match decision {
+    /// The word of one chain, as it may be shown; the reasons if it holds the build.
+    fn take(
+        &mut self,
+        decision: Decision,
+        reports: Vec<HookReport>,
+        redactor: &Redactor,
+    ) -> Result<Vec<String>> {
+        let shown = |report| unsaid::report_without(redactor, report);
+        self.reports.extend(reports.into_iter().map(shown));
+        match unsaid::decision_without(redactor, decision) {
             Decision::Allow => Ok(Vec::new()),
             Decision::Deny { violations, plugin } => Err(Error::PolicyDenied { plugin, violations }),
             Decision::Hold { reasons } => {
@@ -75,11 +83,12 @@ impl Service {
     ) -> Result<Judgement> {
         let stored = self.secrets.names(&caller.org).await?;
         let judged = gate.judge(&shown(caller, id), &spec, &self.rules, &stored).await;
+        let redactor = self.unsaid.of_specs(&caller.org, &[&spec, &judged.spec]).await?;
         let mut judgement = Judgement {
             policy_revision: Some(gate.policy().revision),
             ..Judgement::unjudged(judged.spec)
         };
-        judgement.take(judged.decision, judged.reports)?;
+        judgement.take(judged.decision, judged.reports, &redactor)?;
         Ok(judgement)
     }
 
@@ -113,7 +122,8 @@ impl Service {
         let Ok((decision, reports)) = gate.inspect(&shown(caller, id), &spec, &fetched).await else {
             return Ok(());
         };
-        let reasons = judgement.take(decision, reports)?;
+        let redactor = self.unsaid.of_specs(&caller.org, &[&spec]).await?;
+        let reasons = judgement.take(decision, reports, &redactor)?;
         let word = match reasons.is_empty() {
             true => Word::Allowed,
             false => Word::Held { reasons },

@@ -230,3 +230,77 @@ async fn an_archives_dockerfile_is_judged_before_its_build_is_accepted() {
         "what was judged is not judged again"
     );
 }
+
+const ARG: &str = "hunter2-in-the-request";
+const STORED: &str = "hunter2-in-the-store";
+
+/// One that has a secret of its own, of an organization that has stored another.
+async fn with_secrets(scene: &Scene) -> v1::CreateBuildRequest {
+    let stored = v1::SaveBuildSecretsRequest {
+        build_secrets: [("STORED".to_owned(), STORED.to_owned())].into(),
+        ..Default::default()
+    };
+    scene.service().save_build_secrets(&acme(), stored).await.unwrap();
+    v1::CreateBuildRequest {
+        build_args: [("API_TOKEN".to_owned(), ARG.to_owned())].into(),
+        ..request("web")
+    }
+}
+
+#[tokio::test]
+async fn what_plugins_say_of_a_refused_or_held_build_has_no_secret_in_it() {
+    let (scene, gates) = Scene::judged(&[], AT_SUBMISSION).await;
+    let request = with_secrets(&scene).await;
+    gates.script().validate = deny(ARG, &format!("no {STORED} here, nor {}…", &ARG[..12]));
+    let error = scene.create_as(request.clone()).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "plugin judge refused the build: ***: no *** here, nor …"
+    );
+    gates.script().validate = hold(&format!("{ARG} and {STORED} must be seen"));
+    gates.script().messages = vec![format!("seen: {ARG}"), format!("and {STORED}")];
+    let id = scene.create_as(request).await.unwrap();
+    let held = scene.get(id).await;
+    assert_eq!(held.hold_reason, "judge: *** and *** must be seen");
+    assert_eq!(held.hook_reports[0].messages, ["seen: ***", "and ***"]);
+}
+
+#[tokio::test]
+async fn why_a_log_is_withheld_has_no_secret_in_it() {
+    let (scene, gates) = Scene::judged(&[], &[Hook::Redact]).await;
+    let request = with_secrets(&scene).await;
+    gates.script().withhold = Some(format!("plugin judge failed: {ARG} {STORED}"));
+    gates.script().messages = vec![format!("seen: {ARG}"), format!("and {STORED}")];
+    let id = scene.create_as(request).await.unwrap();
+    let run = scene.started(id, 1).await;
+    scene.executor.print(run, "anything\n");
+    scene.executor.end(run, EndCause::Exited { code: 1 });
+    let build = scene.ended(id).await;
+    assert_eq!(build.error, "withheld: plugin judge failed: *** ***");
+    assert_eq!(
+        scene.log(id).await,
+        "[ignite] the log is withheld: plugin judge failed: *** ***\n"
+    );
+    let told: Vec<&String> = build
+        .hook_reports
+        .iter()
+        .flat_map(|report| &report.messages)
+        .collect();
+    assert_eq!(told, ["seen: ***", "and ***", "seen: ***", "and ***"]);
+}
+
+#[tokio::test]
+async fn why_lines_are_withheld_has_no_secret_in_it() {
+    let (scene, gates) = Scene::judged(&[], &[Hook::RedactScan]).await;
+    let request = with_secrets(&scene).await;
+    gates.script().scan = |_| Err(format!("plugin judge failed: {ARG} {STORED}"));
+    let id = scene.create_as(request).await.unwrap();
+    let run = scene.started(id, 1).await;
+    scene.executor.print(run, "line\n");
+    scene.executor.end(run, EndCause::Exited { code: 1 });
+    scene.ended(id).await;
+    assert_eq!(
+        scene.log(id).await,
+        "[ignite] 5 bytes of the log are withheld: plugin judge failed: *** ***\n"
+    );
+}
