@@ -89,6 +89,7 @@ fn drip(form: &Form) {
     for (index, byte) in form.printed[..dripped].iter().enumerate() {
         say(&[*byte]);
         if index == dripped / 2 {
+            #[allow(clippy::disallowed_methods, reason = "a program of one thread")]
             thread::sleep(PAUSE);
         }
     }
