@@ -33,9 +33,12 @@ pub(super) struct Scene {
     processes: Watched,
     followers: Vec<JoinHandle<()>>,
     /// What followers and watchers got to see, by what they followed.
-    streamed: Arc<Mutex<Vec<(String, Vec<u8>)>>>,
+    streamed: Arc<Mutex<Vec<Streamed>>>,
     findings: Findings,
 }
+
+/// What was followed, and all that came of it.
+type Streamed = (String, Vec<u8>);
 
 /// How a build gets the secrets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
