@@ -52,11 +52,18 @@ impl Judgement {
         &mut self,
         decision: Decision,
         reports: Vec<HookReport>,
-        redactor: &Redactor,
+        redactor: Option<&Redactor>,
     ) -> Result<Vec<String>> {
-        let shown = |report| unsaid::report_without(redactor, report);
-        self.reports.extend(reports.into_iter().map(shown));
-        match unsaid::decision_without(redactor, decision) {
+        let (decision, reports) = match redactor {
+            Some(redactor) => {
+                let shown = |report| unsaid::report_without(redactor, report);
+                let reports = reports.into_iter().map(shown).collect();
+                (unsaid::decision_without(redactor, decision), reports)
+            }
+            None => (decision, reports),
+        };
+        self.reports.extend(reports);
+        match decision {
             Decision::Allow => Ok(Vec::new()),
             Decision::Deny { violations, plugin } => Err(Error::PolicyDenied { plugin, violations }),
             Decision::Hold { reasons } => {
@@ -83,12 +90,15 @@ impl Service {
     ) -> Result<Judgement> {
         let stored = self.secrets.names(&caller.org).await?;
         let judged = gate.judge(&shown(caller, id), &spec, &self.rules, &stored).await;
-        let redactor = self.unsaid.of_specs(&caller.org, &[&spec, &judged.spec]).await?;
+        let specs = [&spec, &judged.spec];
+        let redactor = self
+            .redactor(caller, &specs, &judged.decision, &judged.reports)
+            .await?;
         let mut judgement = Judgement {
             policy_revision: Some(gate.policy().revision),
             ..Judgement::unjudged(judged.spec)
         };
-        judgement.take(judged.decision, judged.reports, &redactor)?;
+        judgement.take(judged.decision, judged.reports, redactor.as_ref())?;
         Ok(judgement)
     }
 
@@ -122,8 +132,8 @@ impl Service {
         let Ok((decision, reports)) = gate.inspect(&shown(caller, id), &spec, &fetched).await else {
             return Ok(());
         };
-        let redactor = self.unsaid.of_specs(&caller.org, &[&spec]).await?;
-        let reasons = judgement.take(decision, reports, &redactor)?;
+        let redactor = self.redactor(caller, &[&spec], &decision, &reports).await?;
+        let reasons = judgement.take(decision, reports, redactor.as_ref())?;
         let word = match reasons.is_empty() {
             true => Word::Allowed,
             false => Word::Held { reasons },
@@ -133,6 +143,21 @@ impl Service {
             word,
         });
         Ok(())
+    }
+
+    /// For what was said of a build; none if nothing was, as of most.
+    async fn redactor(
+        &self,
+        caller: &Principal,
+        specs: &[&BuildSpec],
+        decision: &Decision,
+        reports: &[HookReport],
+    ) -> Result<Option<Redactor>> {
+        let is_silent = |report: &HookReport| report.changes.is_empty() && report.messages.is_empty();
+        if *decision == Decision::Allow && reports.iter().all(is_silent) {
+            return Ok(None);
+        }
+        self.unsaid.of_specs(&caller.org, specs).await.map(Some)
     }
 
     async fn read_dockerfile(
