@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::Command,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -21,8 +22,11 @@ use ignite_tests::{
     },
     processes::Watched,
     raw_logs::RawLogs,
+    wait::eventually,
 };
 use tokio::task::JoinHandle;
+
+const CLEAN_DEADLINE: Duration = Duration::from_secs(60);
 
 /// All of it, from the first build to the last look.
 pub(super) struct Scene {
@@ -194,11 +198,15 @@ impl Scene {
         assert!(seen.programs.contains("ignited supervise"), "{:?}", seen.programs);
         self.findings.extend(seen.findings);
 
-        assert!(self.gateway.terminate().success());
+        // A run is cleared away a moment after its build has ended.
         let data_dir = self.gateway.data_dir();
         let runs = data_dir.join("runs");
-        let left: Vec<_> = std::fs::read_dir(&runs).into_iter().flatten().flatten().collect();
-        assert!(left.is_empty(), "runs are left: {left:?}");
+        eventually("the runs to be cleared away", CLEAN_DEADLINE, async || {
+            let mut left = std::fs::read_dir(&runs).into_iter().flatten();
+            left.next().is_none().then_some(())
+        })
+        .await;
+        assert!(self.gateway.terminate().success());
         self.findings.extend(self.search.files(&data_dir, |_| false));
         let export = data_dir.with_file_name("export");
         command::run(
