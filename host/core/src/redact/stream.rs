@@ -12,6 +12,9 @@ use super::{
 
 /// A long push is taken in pieces of so many bytes, so that no more than that is read again when everything begins anew.
 const PIECE_BYTES: usize = 64 * 1024;
+/// So much of a push is brought together with what is held, to see whether that is decided then: mostly it is, and the rest of the
+/// push need not be copied.
+const JOINED_BYTES: usize = 1024;
 
 /// Positions are in the buffer, which begins where the output stands:
 ///
@@ -61,15 +64,30 @@ impl Stream {
     }
 
     pub(super) fn push(&mut self, search: &Search, raw: &[u8], out: &mut Vec<u8>) {
-        for piece in raw.chunks(PIECE_BYTES) {
+        let mut rest = raw;
+        while !rest.is_empty() {
             if let Some(withheld) = &mut self.withheld {
-                *withheld += piece.len() as u64;
-            } else if self.held.is_empty() {
-                let rest = self.go_on(search, piece, false, out);
-                self.held.extend_from_slice(piece.get(rest..).unwrap_or_default());
+                *withheld += rest.len() as u64;
+                return;
+            }
+            if self.held.is_empty() {
+                let (piece, behind) = rest.split_at(rest.len().min(PIECE_BYTES));
+                let done = self.go_on(search, piece, false, out);
+                self.held.extend_from_slice(piece.get(done..).unwrap_or_default());
+                rest = behind;
             } else {
+                // More each time, so that what stays undecided is not gone through too often.
+                let joined = self.held.len().clamp(JOINED_BYTES, PIECE_BYTES);
+                let (piece, behind) = rest.split_at(rest.len().min(joined));
                 self.held.extend_from_slice(piece);
                 self.go_on_held(search, false, out);
+                rest = behind;
+            }
+            let held_from = (raw.len() - rest.len()).checked_sub(self.held.len());
+            if let Some(from) = held_from.filter(|_| !rest.is_empty() && self.held.len() < JOINED_BYTES) {
+                // All that is held is of this push: it goes on there, from where it stands.
+                self.held.clear();
+                rest = raw.get(from..).unwrap_or_default();
             }
         }
     }
