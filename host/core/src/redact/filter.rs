@@ -148,8 +148,14 @@ impl Filter {
             _ => self.search_text::<STRIDE_MAX>(bytes, from, gaps, found),
         }
         let first = gaps.partition_point(|gap| gap.start <= from);
-        for nth in first..gaps.len() {
-            self.search_around(bytes, from, gaps, nth, found);
+        let before = first.checked_sub(1).and_then(|nth| gaps.get(nth));
+        let mut line_start = before.map_or(from, |gap| gap.end.max(from));
+        for (nth, gap) in gaps.iter().enumerate().skip(first) {
+            let line_end = gaps.get(nth + 1).map_or(bytes.len(), |gap| gap.start);
+            if self.may_be_around(bytes, *gap, line_start, line_end) {
+                self.search_around(bytes, from, gaps, nth, found);
+            }
+            line_start = gap.end;
         }
     }
 
@@ -220,6 +226,24 @@ impl Filter {
                 found(start, window);
             }
         }
+    }
+
+    /// Whether a window may be that `gap` lies in, `line_start` being the end of the gap before it and `line_end` the beginning of the
+    /// next one. Looks at the same pieces as [`Self::search_around`], without bringing them together.
+    fn may_be_around(&self, bytes: &[u8], gap: Gap, line_start: usize, line_end: usize) -> bool {
+        let (side, stride) = (self.length - 1, self.length - PIECE + 1);
+        // With shorter windows, both pieces have bytes of both sides, or there is a third.
+        if stride < PIECE - 1 || gap.start < line_start + side || line_end < gap.end + side {
+            return true;
+        }
+        let before = bytes.get(gap.start - (PIECE - 1)..gap.start).unwrap_or_default();
+        let behind = bytes.get(gap.end..gap.end + side).unwrap_or_default();
+        let (&[a, b, c], &[d, ..]) = (before, behind) else {
+            return true;
+        };
+        let across = self.bit(u32::from_le_bytes([a, b, c, d]));
+        let second = behind.get(stride + 1 - PIECE..).unwrap_or_default();
+        (across | self.bit(number_of(second))) & 1 == 1
     }
 
     /// Looks for windows that the `nth` gap lies in.
