@@ -74,6 +74,12 @@ impl Detectors {
         shapes.map(|shape| shape.bytes_max()).max().unwrap_or(0)
     }
 
+    /// What tokens begin with.
+    pub(super) fn anchors(&self) -> impl Iterator<Item = &'static str> {
+        let first = |shapes: &Vec<&'static Shape>| shapes.first().map(|shape| shape.anchor());
+        self.shapes.iter().filter_map(first)
+    }
+
     /// None only if there are more shapes than can be searched for at once.
     pub(super) fn all() -> Option<&'static Self> {
         DETECTORS.as_ref()
@@ -226,6 +232,11 @@ impl Group {
 }
 
 impl Track {
+    /// A token has begun for sure.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// The first `count` bytes of the buffer are gone.
     pub(super) fn rebase(&mut self, count: usize) {
         self.cursor.at = self.cursor.at.saturating_sub(count);

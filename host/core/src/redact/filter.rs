@@ -15,7 +15,7 @@
 
 use zeroize::Zeroizing;
 
-use super::fold::{Gap, back};
+use super::fold::{Gap, back, back_over};
 
 #[cfg(test)]
 mod tests;
@@ -297,11 +297,14 @@ fn sides(
         put(0, before);
         return (side, length);
     }
-    let start = back(gaps, gap.start, side).max(from);
+    let earlier = gaps.get(..nth).unwrap_or_default();
+    let start = back_over(earlier, gap.start, side).max(from);
     let mut length = 0;
     let mut at = start;
-    let first = gaps.partition_point(|gap| gap.end <= start);
-    for gap in gaps.get(first..nth).unwrap_or_default() {
+    // It is near, so it is not looked for in all of them.
+    let first = earlier.iter().rposition(|gap| gap.end <= start);
+    let near = earlier.get(first.map_or(0, |last| last + 1)..);
+    for gap in near.unwrap_or_default() {
         length = put(length, bytes.get(at..gap.start).unwrap_or_default());
         at = gap.end;
     }
