@@ -34,17 +34,22 @@
 //! longest form. A text that is made to keep more from being decided, by tokens that begin within each other without end, is
 //! withheld from there on, as is one that the rules' expressions cost too much for.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
 
 use zeroize::Zeroizing;
 
 use self::{
-    detectors::Detectors, expressions::Expressions, needles::Needles, ranges::ShownAs, stream::Stream,
+    detectors::Detectors, expressions::Expressions, few::Few, needles::Needles, ranges::ShownAs,
+    stream::Stream,
 };
 use crate::spec::ArgValue;
 
 mod detectors;
 mod expressions;
+mod few;
 mod filter;
 mod fold;
 mod forms;
@@ -101,6 +106,8 @@ struct Search {
     too_short: Vec<usize>,
     given: usize,
     needles: Arc<Needles>,
+    /// All of that, for those who write a few bytes at a time: most never do.
+    few: Arc<OnceLock<Option<Few>>>,
     /// There are more needles than can be searched for, so nothing may be shown.
     blind: bool,
     detectors: Option<&'static Detectors>,
@@ -214,6 +221,7 @@ impl Search {
             too_short: Vec::new(),
             given: 0,
             needles: Arc::default(),
+            few: Arc::default(),
             blind: false,
             detectors: options.detectors.then(Detectors::all).flatten(),
             rules: rules.clone(),
@@ -235,6 +243,7 @@ impl Search {
         }
         self.secrets.sort_by(|a, b| a.as_slice().cmp(b));
         self.secrets.dedup();
+        self.few = Arc::default();
         match Needles::new(&self.secrets, self.rules.literals()) {
             Ok(needles) => self.needles = Arc::new(needles),
             Err(_) => self.blind = true,
@@ -250,6 +259,19 @@ impl Search {
 
     fn is_blind(&self) -> bool {
         self.blind
+    }
+
+    /// None if a stream cannot come that way.
+    fn few(&self) -> Option<&Few> {
+        let new = || {
+            let literals = self.rules.literals().iter().map(|(text, _)| text.as_bytes());
+            let patterns = self.secrets.iter().map(|form| form.as_slice()).chain(literals);
+            let expressions = self.rules.expressions().is_some();
+            (!expressions)
+                .then(|| Few::new(patterns, self.detectors))
+                .flatten()
+        };
+        self.few.get_or_init(new).as_ref()
     }
 
     fn mask(&self) -> &'static str {

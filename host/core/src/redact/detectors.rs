@@ -28,6 +28,10 @@ pub(super) use shape::Check;
 /// Shorter chunks are gone through byte by byte.
 const BULK_BYTES_MIN: usize = 64;
 
+/// Anchors are searched for in two groups, for each costs by its shortest one: few begin with less than so many bytes, and the many
+/// others are told from text twice as fast by the first four bytes as by three.
+const LONG_BYTES_MIN: usize = 4;
+
 static DETECTORS: LazyLock<Option<Detectors>> = LazyLock::new(|| Detectors::new(shapes::all()));
 
 /// All shapes by what they begin with.
@@ -35,8 +39,15 @@ pub(super) struct Detectors {
     /// By anchor. No anchor is the beginning of another.
     shapes: Vec<Vec<&'static Shape>>,
     anchor_bytes_max: usize,
-    searcher: Searcher,
+    groups: Vec<Group>,
     machine: Machine,
+}
+
+/// Anchors that are searched for at once.
+struct Group {
+    /// By pattern, which anchor it is.
+    anchors: Vec<usize>,
+    searcher: Searcher,
 }
 
 /// Where the search in a stream stands; positions are in the buffer.
@@ -63,6 +74,12 @@ impl Detectors {
         shapes.map(|shape| shape.bytes_max()).max().unwrap_or(0)
     }
 
+    /// What tokens begin with.
+    pub(super) fn anchors(&self) -> impl Iterator<Item = &'static str> {
+        let first = |shapes: &Vec<&'static Shape>| shapes.first().map(|shape| shape.anchor());
+        self.shapes.iter().filter_map(first)
+    }
+
     /// None only if there are more shapes than can be searched for at once.
     pub(super) fn all() -> Option<&'static Self> {
         DETECTORS.as_ref()
@@ -82,10 +99,8 @@ impl Detectors {
                 }
             }
         }
-        let searcher = packed::Config::new()
-            .builder()
-            .extend(anchors.iter().map(|anchor| anchor.as_bytes()))
-            .build()?;
+        let group = |long: bool| Group::new(&anchors, |anchor| (anchor.len() >= LONG_BYTES_MIN) == long);
+        let groups = [group(false)?, group(true)?];
         let patterns = (0..)
             .zip(&anchors)
             .map(|(nth, anchor)| (anchor.as_bytes(), ShownAs::Rule(nth)));
@@ -94,7 +109,7 @@ impl Detectors {
             machine: Machine::new(&patterns)?,
             anchor_bytes_max: anchors.iter().map(|anchor| anchor.len()).max()?,
             shapes,
-            searcher,
+            groups: groups.into_iter().flatten().collect(),
         })
     }
 
@@ -175,16 +190,19 @@ impl Detectors {
             }
             return;
         }
-        let mut at = self.machine.begun(track.cursor, &[]);
-        while let Some(one) = self.searcher.find_in(bytes, Span::from(at..bytes.len())) {
-            found(one.pattern().as_usize(), one.start());
-            at = one.start() + 1;
+        let begun = self.machine.begun(track.cursor, &[]);
+        for group in &self.groups {
+            let mut at = begun;
+            while let Some(one) = group.searcher.find_in(bytes, Span::from(at..bytes.len())) {
+                if let Some(anchor) = group.anchors.get(one.pattern().as_usize()) {
+                    found(*anchor, one.start());
+                }
+                at = one.start() + 1;
+            }
         }
         // What begins at the end of the chunk.
         let last = bytes.len().saturating_sub(self.anchor_bytes_max - 1);
-        track.cursor = self
-            .machine
-            .cursor(last.max(self.machine.begun(track.cursor, &[])));
+        track.cursor = self.machine.cursor(last.max(begun));
         self.machine.run(
             &mut track.cursor,
             bytes,
@@ -197,7 +215,28 @@ impl Detectors {
     }
 }
 
+impl Group {
+    /// None inside if no anchor is of the group, and outside if they cannot be searched for at once.
+    fn new(anchors: &[&'static str], is_of_it: impl Fn(&str) -> bool) -> Option<Option<Self>> {
+        let of_it = || anchors.iter().enumerate().filter(|(_, anchor)| is_of_it(anchor));
+        if of_it().next().is_none() {
+            return Some(None);
+        }
+        let searcher = packed::Config::new()
+            .builder()
+            .extend(of_it().map(|(_, anchor)| anchor.as_bytes()))
+            .build()?;
+        let anchors = of_it().map(|(nth, _)| nth).collect();
+        Some(Some(Self { anchors, searcher }))
+    }
+}
+
 impl Track {
+    /// A token has begun for sure.
+    pub(super) fn is_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
     /// The first `count` bytes of the buffer are gone.
     pub(super) fn rebase(&mut self, count: usize) {
         self.cursor.at = self.cursor.at.saturating_sub(count);

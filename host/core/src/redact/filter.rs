@@ -15,7 +15,7 @@
 
 use zeroize::Zeroizing;
 
-use super::fold::{Gap, back};
+use super::fold::{Gap, back, back_over};
 
 #[cfg(test)]
 mod tests;
@@ -148,8 +148,14 @@ impl Filter {
             _ => self.search_text::<STRIDE_MAX>(bytes, from, gaps, found),
         }
         let first = gaps.partition_point(|gap| gap.start <= from);
-        for nth in first..gaps.len() {
-            self.search_around(bytes, from, gaps, nth, found);
+        let before = first.checked_sub(1).and_then(|nth| gaps.get(nth));
+        let mut line_start = before.map_or(from, |gap| gap.end.max(from));
+        for (nth, gap) in gaps.iter().enumerate().skip(first) {
+            let line_end = gaps.get(nth + 1).map_or(bytes.len(), |gap| gap.start);
+            if self.may_be_around(bytes, *gap, line_start, line_end) {
+                self.search_around(bytes, from, gaps, nth, found);
+            }
+            line_start = gap.end;
         }
     }
 
@@ -222,6 +228,24 @@ impl Filter {
         }
     }
 
+    /// Whether a window may be that `gap` lies in, `line_start` being the end of the gap before it and `line_end` the beginning of the
+    /// next one. Looks at the same pieces as [`Self::search_around`], without bringing them together.
+    fn may_be_around(&self, bytes: &[u8], gap: Gap, line_start: usize, line_end: usize) -> bool {
+        let (side, stride) = (self.length - 1, self.length - PIECE + 1);
+        // With shorter windows, both pieces have bytes of both sides, or there is a third.
+        if stride < PIECE - 1 || gap.start < line_start + side || line_end < gap.end + side {
+            return true;
+        }
+        let before = bytes.get(gap.start - (PIECE - 1)..gap.start).unwrap_or_default();
+        let behind = bytes.get(gap.end..gap.end + side).unwrap_or_default();
+        let (&[a, b, c], &[d, ..]) = (before, behind) else {
+            return true;
+        };
+        let across = self.bit(u32::from_le_bytes([a, b, c, d]));
+        let second = behind.get(stride + 1 - PIECE..).unwrap_or_default();
+        (across | self.bit(number_of(second))) & 1 == 1
+    }
+
     /// Looks for windows that the `nth` gap lies in.
     fn search_around(&self, bytes: &[u8], from: usize, gaps: &[Gap], nth: usize, found: &mut Vec<Candidate>) {
         let Some(gap) = gaps.get(nth).copied() else { return };
@@ -273,11 +297,14 @@ fn sides(
         put(0, before);
         return (side, length);
     }
-    let start = back(gaps, gap.start, side).max(from);
+    let earlier = gaps.get(..nth).unwrap_or_default();
+    let start = back_over(earlier, gap.start, side).max(from);
     let mut length = 0;
     let mut at = start;
-    let first = gaps.partition_point(|gap| gap.end <= start);
-    for gap in gaps.get(first..nth).unwrap_or_default() {
+    // It is near, so it is not looked for in all of them.
+    let first = earlier.iter().rposition(|gap| gap.end <= start);
+    let near = earlier.get(first.map_or(0, |last| last + 1)..);
+    for gap in near.unwrap_or_default() {
         length = put(length, bytes.get(at..gap.start).unwrap_or_default());
         at = gap.end;
     }

@@ -13,8 +13,6 @@
 //! A secret's own folded form begins with neither space nor tab. That is why folding may begin anywhere but within a control
 //! sequence: indentation taken for text, or text for indentation, is before every secret that begins there or later.
 
-use memchr::memchr3;
-
 #[cfg(test)]
 mod tests;
 
@@ -61,10 +59,7 @@ impl Fold {
     pub(super) fn advance(&mut self, bytes: &[u8], at_end: bool) {
         while let Some(rest) = bytes.get(self.to..).filter(|rest| !rest.is_empty()) {
             if !self.line_start {
-                match memchr3(b'\n', b'\r', ESC, rest) {
-                    Some(text) => self.to += text,
-                    None => self.to = bytes.len(),
-                }
+                self.to += text_length(rest);
             }
             let Some(&byte) = bytes.get(self.to) else { break };
             match byte {
@@ -83,6 +78,20 @@ impl Fold {
         }
     }
 
+    /// Taken up behind a line end.
+    pub(super) fn at_line_start() -> Self {
+        Self {
+            line_start: true,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the first byte that comes is at the beginning of a line, if all that was folded is text without gaps, up to `at`.
+    pub(super) fn line_start_of_plain(&self, at: usize) -> Option<bool> {
+        let plain = self.gaps.is_empty() && self.to == at;
+        plain.then_some(self.line_start)
+    }
+
     fn keep_byte(&mut self) {
         self.line_start = false;
         self.to += 1;
@@ -99,14 +108,34 @@ impl Fold {
 
     /// The first `count` bytes of the buffer are gone.
     pub(super) fn rebase(&mut self, count: usize) {
+        self.to = self.to.saturating_sub(count);
+        if self.gaps.is_empty() {
+            return;
+        }
         let gone = self.gaps.partition_point(|gap| gap.end <= count);
         self.gaps.drain(..gone);
         for gap in &mut self.gaps {
             gap.start = gap.start.saturating_sub(count);
             gap.end -= count;
         }
-        self.to = self.to.saturating_sub(count);
     }
+}
+
+/// How many bytes come before the first control character. Lines are short: to call a search for each, even a vectorized one, takes
+/// longer than to look at eight bytes at once.
+fn text_length(bytes: &[u8]) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    let (words, rest) = bytes.as_chunks();
+    for (nth, word) in words.iter().enumerate() {
+        let word = u64::from_le_bytes(*word);
+        // The top bit of a byte below 0x20, and maybe of some behind it.
+        let control = word.wrapping_sub(ONES * 0x20) & !word & (ONES * 0x80);
+        if control != 0 {
+            return nth * size_of::<u64>() + control.trailing_zeros() as usize / 8;
+        }
+    }
+    let text = rest.iter().take_while(|byte| **byte >= 0x20);
+    bytes.len() - rest.len() + text.count()
 }
 
 fn sequence(bytes: &[u8]) -> Sequence {
@@ -131,9 +160,14 @@ fn sequence(bytes: &[u8]) -> Sequence {
 }
 
 /// Where the byte stands that is `count` folded bytes before `at`, or the beginning of the buffer.
-pub(super) fn back(gaps: &[Gap], mut at: usize, mut count: usize) -> usize {
+pub(super) fn back(gaps: &[Gap], at: usize, count: usize) -> usize {
     let before = gaps.partition_point(|gap| gap.start < at);
-    for gap in gaps.get(..before).unwrap_or_default().iter().rev() {
+    back_over(gaps.get(..before).unwrap_or_default(), at, count)
+}
+
+/// As [`back`], for one who knows which gaps begin before `at`.
+pub(super) fn back_over(before: &[Gap], mut at: usize, mut count: usize) -> usize {
+    for gap in before.iter().rev() {
         let text = at.saturating_sub(gap.end);
         if count <= text {
             break;

@@ -1,10 +1,5 @@
 //! An automaton over patterns, byte by byte: which of them end here, and how long a beginning of one does.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasherDefault, Hasher},
-};
-
 use aho_corasick::{
     Anchored,
     automaton::{Automaton as _, StateID},
@@ -20,7 +15,8 @@ pub(super) struct Machine {
     nfa: NFA,
     start: StateID,
     /// How many of the bytes behind a state may yet become part of a pattern that is longer than they are.
-    depths: HashMap<StateID, usize, BuildHasherDefault<IdHasher>>,
+    /// By state; most numbers are of none, yet it takes less than a map.
+    depths: Vec<u32>,
     begins_with: [bool; 256],
     /// By pattern.
     shown_as: Vec<ShownAs>,
@@ -32,26 +28,6 @@ pub(super) struct Machine {
 pub(super) struct Cursor {
     pub(super) at: usize,
     state: StateID,
-}
-
-/// States are numbered in no order that an attacker could choose; spreading the numbers is enough.
-#[derive(Default)]
-struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.write_u32(u32::from(byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
 }
 
 impl Machine {
@@ -92,8 +68,8 @@ impl Machine {
         if self.is_idle(cursor) {
             return cursor.at;
         }
-        match self.depths.get(&cursor.state) {
-            Some(&depth) if depth > 0 => back(gaps, cursor.at, depth),
+        match self.depths.get(cursor.state.as_usize()) {
+            Some(&depth) if depth > 0 => back(gaps, cursor.at, depth as usize),
             Some(_) | None => cursor.at,
         }
     }
@@ -135,6 +111,18 @@ impl Machine {
         }
     }
 
+    /// Where it stands behind a byte; none if a pattern ends with it.
+    #[inline]
+    pub(super) fn step(&self, cursor: Cursor, byte: u8) -> Option<Cursor> {
+        let state = match self.is_idle(cursor) && !self.begins(byte) {
+            true => self.start,
+            false => self.nfa.next_state(Anchored::No, cursor.state, byte),
+        };
+        let ends = self.nfa.is_special(state) && self.nfa.is_match(state);
+        let at = cursor.at + 1;
+        (!ends).then_some(Cursor { at, state })
+    }
+
     /// True if it stopped because nothing is under way.
     fn run_text<const MAY_STOP: bool>(
         &self,
@@ -166,7 +154,7 @@ impl Machine {
     }
 
     /// Whether some pattern begins with it.
-    fn begins(&self, byte: u8) -> bool {
+    pub(super) fn begins(&self, byte: u8) -> bool {
         self.begins_with.get(usize::from(byte)).copied().unwrap_or(true)
     }
 
@@ -183,20 +171,23 @@ impl Machine {
 
 /// Every state is the beginning of some pattern: spelling the patterns visits them all. A state that no pattern continues
 /// counts for what its own end begins: nothing more can come of the whole.
-fn depths(
-    nfa: &NFA,
-    start: StateID,
-    patterns: &[&[u8]],
-) -> HashMap<StateID, usize, BuildHasherDefault<IdHasher>> {
+fn depths(nfa: &NFA, start: StateID, patterns: &[&[u8]]) -> Vec<u32> {
     let step = |state, byte: &u8| nfa.next_state(Anchored::No, state, *byte);
-    let mut depths = HashMap::default();
-    depths.insert(start, 0);
+    let mut depths = Vec::new();
+    let set = |depths: &mut Vec<u32>, state: StateID, depth| {
+        let state = state.as_usize();
+        depths.resize(depths.len().max(state + 1), 0);
+        if let Some(of_state) = depths.get_mut(state) {
+            *of_state = depth;
+        }
+    };
+    let get = |depths: &[u32], state: StateID| depths.get(state.as_usize()).copied().unwrap_or(0);
     for pattern in patterns {
         let mut state = start;
         let inner = pattern.split_last().map_or(&[][..], |(_, inner)| inner);
         for (depth, byte) in (1..).zip(inner) {
             state = step(state, byte);
-            depths.insert(state, depth);
+            set(&mut depths, state, depth);
         }
     }
     // A pattern may end with a shorter one, so those come first.
@@ -204,12 +195,14 @@ fn depths(
     by_length.sort_by_key(|pattern| pattern.len());
     for pattern in by_length {
         let whole = pattern.iter().fold(start, step);
-        if !depths.contains_key(&whole) {
+        // Else another pattern goes on from there.
+        if get(&depths, whole) == 0 {
             let rest = pattern.split_first().map_or(&[][..], |(_, rest)| rest);
             let end = rest.iter().fold(start, step);
-            let depth = depths.get(&end).copied().unwrap_or(0);
-            depths.insert(whole, depth);
+            let depth = get(&depths, end);
+            set(&mut depths, whole, depth);
         }
     }
+    depths.shrink_to_fit();
     depths
 }

@@ -79,6 +79,22 @@ impl Needles {
         }
     }
 
+    /// A track that is taken up behind a line end.
+    pub(super) fn track_at_line_start(&self) -> Track {
+        Track {
+            fold: Fold::at_line_start(),
+            ..self.track()
+        }
+    }
+
+    /// See [`Fold::line_start_of_plain`].
+    pub(super) fn line_start_of_plain(&self, track: &Track, at: usize) -> Option<bool> {
+        match self.folded {
+            Some(_) => track.fold.line_start_of_plain(at),
+            None => Some(false),
+        }
+    }
+
     /// Goes on to the end of `bytes`. Adds what it finds; returns where the first needle may begin that is not found yet.
     pub(super) fn scan(
         &self,

@@ -129,6 +129,10 @@ impl Ranges {
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        self.found.is_empty() && self.merged.is_empty()
+    }
+
     pub(super) fn clear(&mut self) {
         self.found.clear();
         self.merged.clear();

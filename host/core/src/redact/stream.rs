@@ -5,6 +5,7 @@ use zeroize::Zeroize;
 use super::{
     Search, detectors,
     expressions::{self, Scan},
+    few::{Few, Standing},
     needles,
     ranges::{Range, Ranges},
     show,
@@ -12,6 +13,13 @@ use super::{
 
 /// A long push is taken in pieces of so many bytes, so that no more than that is read again when everything begins anew.
 const PIECE_BYTES: usize = 64 * 1024;
+/// So much of a push is brought together with what is held, to see whether that is decided then: mostly it is, and the rest of the
+/// push need not be copied.
+const JOINED_BYTES: usize = 1024;
+
+/// What is written so few bytes at a time is mostly gone through by an automaton alone, without what a search costs at its start.
+/// See [`few`](super::few).
+const FEW_BYTES_MAX: usize = 32;
 
 /// Positions are in the buffer, which begins where the output stands:
 ///
@@ -29,6 +37,8 @@ pub(super) struct Stream {
     /// Where the expressions of rules stand, if there are any, and where they have the beginning of the buffer.
     expressions: Option<(Scan, u64)>,
     ranges: Ranges,
+    /// Where it stands if it came a few bytes at a time: then all of the above is from before, but for `held`.
+    few: Option<Standing>,
     /// Bytes that are not held and not to be shown either: nothing can be told of them any more.
     withheld: Option<u64>,
 }
@@ -45,6 +55,7 @@ impl Stream {
             detectors: detectors::Track::default(),
             expressions: None,
             ranges: Ranges::default(),
+            few: None,
             withheld: None,
         };
         stream.begin_anew(search);
@@ -61,21 +72,95 @@ impl Stream {
     }
 
     pub(super) fn push(&mut self, search: &Search, raw: &[u8], out: &mut Vec<u8>) {
-        for piece in raw.chunks(PIECE_BYTES) {
+        if raw.len() <= FEW_BYTES_MAX && self.push_few(search, raw, out) {
+            return;
+        }
+        self.leave(search);
+        let mut rest = raw;
+        while !rest.is_empty() {
             if let Some(withheld) = &mut self.withheld {
-                *withheld += piece.len() as u64;
-            } else if self.held.is_empty() {
-                let rest = self.go_on(search, piece, false, out);
-                self.held.extend_from_slice(piece.get(rest..).unwrap_or_default());
+                *withheld += rest.len() as u64;
+                return;
+            }
+            if self.held.is_empty() {
+                let (piece, behind) = rest.split_at(rest.len().min(PIECE_BYTES));
+                let done = self.go_on(search, piece, false, out);
+                self.held.extend_from_slice(piece.get(done..).unwrap_or_default());
+                rest = behind;
             } else {
+                // More each time, so that what stays undecided is not gone through too often.
+                let joined = self.held.len().clamp(JOINED_BYTES, PIECE_BYTES);
+                let (piece, behind) = rest.split_at(rest.len().min(joined));
                 self.held.extend_from_slice(piece);
                 self.go_on_held(search, false, out);
+                rest = behind;
+            }
+            let held_from = (raw.len() - rest.len()).checked_sub(self.held.len());
+            if let Some(from) = held_from.filter(|_| !rest.is_empty() && self.held.len() < JOINED_BYTES) {
+                // All that is held is of this push: it goes on there, from where it stands.
+                self.held.clear();
+                rest = raw.get(from..).unwrap_or_default();
+            }
+        }
+    }
+
+    /// As [`Self::push`]. False, and nothing is done, if the bytes cannot come this way.
+    fn push_few(&mut self, search: &Search, raw: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(few) = search.few() else { return false };
+        if self.few.is_none() {
+            self.few = self.enter(search, few);
+        }
+        let Some(standing) = &mut self.few else {
+            return false;
+        };
+        if !few.pass(standing, raw) {
+            return false;
+        }
+        let begun = few.begun(standing);
+        standing.rebase(begun);
+        match begun.checked_sub(self.held.len()) {
+            Some(new) => {
+                let (shown, kept) = raw.split_at(new.min(raw.len()));
+                out.append(&mut self.held);
+                out.extend_from_slice(shown);
+                self.held.extend_from_slice(kept);
+            }
+            None => {
+                out.extend(self.held.drain(..begun));
+                self.held.extend_from_slice(raw);
+            }
+        }
+        true
+    }
+
+    /// Where the stream stands, if nothing was found that is not over, nor may be.
+    fn enter(&self, search: &Search, few: &Few) -> Option<Standing> {
+        let length = self.held.len();
+        let calm = self.withheld.is_none()
+            && self.scanned == length
+            && length <= FEW_BYTES_MAX
+            && self.ranges.is_empty()
+            && !self.detectors.is_open();
+        let line_start = search
+            .needles
+            .line_start_of_plain(&self.needles, length)
+            .filter(|_| calm)?;
+        few.enter(&self.held, line_start)
+    }
+
+    /// What is held is searched the usual way again.
+    fn leave(&mut self, search: &Search) {
+        if let Some(standing) = self.few.take() {
+            self.begin_anew(search);
+            if standing.line_start {
+                self.needles = search.needles.track_at_line_start();
             }
         }
     }
 
     /// Nothing more comes.
     pub(super) fn finish(&mut self, search: &Search, out: &mut Vec<u8>) {
+        self.leave(search);
         if self.withheld.is_none() {
             self.go_on_held(search, true, out);
         }
@@ -90,6 +175,7 @@ impl Stream {
             self.withheld = Some(self.held.len() as u64);
             self.held.zeroize();
         }
+        self.few = None;
         self.scanned = 0;
         self.needles = search.needles.track();
         self.detectors = search

@@ -32,7 +32,7 @@ proptest! {
 
     #[test]
     fn no_place_is_missed_where_a_needle_begins(
-        folded in prop::collection::vec("[ab]{4,14}|[abc]{20,50}", 0..3),
+        folded in prop::collection::vec("[ab]{4,14}|[abc]{20,50}|[a-z]{6,16}", 0..3),
         raw in prop::collection::vec("[ab\n]{4,14}", 0..3),
         pieces in prop::collection::vec((any::<prop::sample::Index>(), "[abc]{0,5}|\n|\n  |\x1b\\[1m|[ab]\n[ab]\n[ab]\n"), 0..12),
         from in 0..5_usize,

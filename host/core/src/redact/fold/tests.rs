@@ -34,6 +34,28 @@ fn line_ends_indentation_and_colours_are_dropped_and_nothing_else() {
 }
 
 #[test]
+fn control_characters_are_seen_wherever_they_stand() {
+    for byte in 0..=u8::MAX {
+        for at in 0..20 {
+            let mut text = vec![0xff; 20];
+            text[at] = byte;
+            assert_eq!(
+                text_length(&text),
+                if byte < 0x20 { at } else { 20 },
+                "{byte} at {at}"
+            );
+            text[19] = b'\n';
+            text[18] = b' ';
+            assert_eq!(
+                text_length(&text),
+                if byte < 0x20 && at < 18 { at } else { 19 },
+                "{byte} at {at}"
+            );
+        }
+    }
+}
+
+#[test]
 fn positions_are_found_again_behind_gaps() {
     let mut fold = Fold::default();
     fold.advance(b"ab\n  cd\x1b[0me", true);

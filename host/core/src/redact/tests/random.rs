@@ -242,7 +242,17 @@ proptest! {
 
         let mut redactor = redactor_of(&case, &secrets);
         let mut out = Vec::new();
-        redactor.push(&raw[..known_at], &mut out);
+        let push_in_pieces = |redactor: &mut Redactor, mut raw: &[u8], out: &mut Vec<u8>| {
+            for (length, _) in case.pushes.iter().cycle() {
+                if raw.is_empty() {
+                    break;
+                }
+                let (piece, rest) = raw.split_at(*length.min(&raw.len()));
+                redactor.push(piece, out);
+                raw = rest;
+            }
+        };
+        push_in_pieces(&mut redactor, &raw[..known_at], &mut out);
         let stands_at = known_at - usize::try_from(redactor.held_bytes()).unwrap();
         secrets.extend(later.iter().map(String::as_str));
         let oracle = Oracle::new(&secrets, &case.rules, case.options, case.range_bytes_max);
@@ -250,7 +260,7 @@ proptest! {
         expected.extend(oracle.redacted(&raw[stands_at..]));
         redactor.add(later.iter().map(String::as_str));
         prop_assert_eq!(redactor.held_bytes(), (known_at - stands_at) as u64);
-        redactor.push(&raw[known_at..], &mut out);
+        push_in_pieces(&mut redactor, &raw[known_at..], &mut out);
         redactor.finish(&mut out);
         prop_assert_eq!(shown(&out), shown(&expected), "{:?}", shown(&raw));
     }
