@@ -62,6 +62,7 @@ mod retry_build {
 
 mod save_build_secrets {
     mod builds;
+    mod logins;
 }
 
 mod policy {
