@@ -39,6 +39,8 @@ pub(super) struct Stream {
     ranges: Ranges,
     /// Where it stands if it came a few bytes at a time: then all of the above is from before, but for `held`.
     few: Option<Standing>,
+    /// The last push was of few bytes.
+    came_few: bool,
     /// Bytes that are not held and not to be shown either: nothing can be told of them any more.
     withheld: Option<u64>,
 }
@@ -56,6 +58,7 @@ impl Stream {
             expressions: None,
             ranges: Ranges::default(),
             few: None,
+            came_few: false,
             withheld: None,
         };
         stream.begin_anew(search);
@@ -72,7 +75,9 @@ impl Stream {
     }
 
     pub(super) fn push(&mut self, search: &Search, raw: &[u8], out: &mut Vec<u8>) {
-        if raw.len() <= FEW_BYTES_MAX && self.push_few(search, raw, out) {
+        // Building the automaton costs more than one text: it is for a stream that goes on coming so.
+        let again = std::mem::replace(&mut self.came_few, raw.len() <= FEW_BYTES_MAX);
+        if again && self.came_few && self.push_few(search, raw, out) {
             return;
         }
         self.leave(search);
