@@ -38,7 +38,7 @@ mod tests;
 
 pub use snapshot::Snapshot;
 
-/// Organizations whose names are kept in memory.
+/// Organizations of which is kept in memory what there is.
 const ORGS_CACHED: usize = 10_000;
 
 pub type Names = BTreeSet<String>;
@@ -47,12 +47,21 @@ pub type Names = BTreeSet<String>;
 pub struct Secrets {
     store: Arc<Store>,
     vault: Arc<Vault>,
-    /// Of build secrets. Filled by the writing thread in the order of commits, and by reads that no write came in between.
-    names: Arc<Cache<OrgId, Arc<Names>>>,
+    /// Filled by the writing thread in the order of commits, and by reads that no write came in between.
+    known: Arc<Cache<OrgId, Known>>,
     /// Goes up with each change that is on disk, before its caller hears of it.
     generation: Arc<AtomicU64>,
     /// Held from the read to the write of a change.
     saving: Mutex<()>,
+}
+
+/// What is kept in memory of an organization: no value.
+#[derive(Debug, Clone)]
+struct Known {
+    /// Of build secrets.
+    names: Arc<Names>,
+    /// There is no secret at all, as with most organizations: then there is nothing to read.
+    is_empty: bool,
 }
 
 /// All that an organization keeps.
@@ -84,7 +93,7 @@ impl Secrets {
         Self {
             store,
             vault,
-            names: Arc::new(Cache::new(ORGS_CACHED)),
+            known: Arc::new(Cache::new(ORGS_CACHED)),
             generation: Arc::default(),
             saving: Mutex::default(),
         }
@@ -92,14 +101,18 @@ impl Secrets {
 
     /// Names of the organization's build secrets. From memory, but for the first time.
     pub async fn names(&self, org: &OrgId) -> Result<Arc<Names>> {
+        Ok(self.known(org).await?.names)
+    }
+
+    async fn known(&self, org: &OrgId) -> Result<Known> {
         // The guard's insert gives way to a write that came in between.
-        let guard = match self.names.get_value_or_guard_async(org).await {
-            Ok(names) => return Ok(names),
+        let guard = match self.known.get_value_or_guard_async(org).await {
+            Ok(known) => return Ok(known),
             Err(guard) => guard,
         };
-        let names = Arc::new(self.load(org).await?.names());
-        let _gave_way = guard.insert(Arc::clone(&names));
-        Ok(names)
+        let known = Known::of(&self.read(org).await?);
+        let _gave_way = guard.insert(known.clone());
+        Ok(known)
     }
 
     /// Another one than before: some organization's secrets were changed.
@@ -108,6 +121,13 @@ impl Secrets {
     }
 
     pub async fn load(&self, org: &OrgId) -> Result<Stored> {
+        if self.known(org).await?.is_empty {
+            return Ok(Stored::default());
+        }
+        self.read(org).await
+    }
+
+    async fn read(&self, org: &OrgId) -> Result<Stored> {
         match self.store.secrets(org).await? {
             Some(sealed) => Ok(self.vault.open_record(org, Purpose::Secrets, &sealed).await?),
             None => Ok(Stored::default()),
@@ -117,23 +137,34 @@ impl Secrets {
     /// Stores the change; on disk when this returns. Its caller may no longer wait.
     pub async fn save(&self, org: &OrgId, change: SecretsChange, now_ms: i64) -> Result<()> {
         let _saving = self.saving.lock().await;
-        let mut stored = self.load(org).await?;
+        let mut stored = self.read(org).await?;
         stored.apply(change, now_ms);
         let sealed = match stored.is_empty() {
             true => None,
             false => Some(self.vault.seal_record(org, Purpose::Secrets, &stored).await?),
         };
-        let (cache, owner, names) = (Arc::clone(&self.names), org.clone(), stored.names());
+        let (cache, owner, known) = (Arc::clone(&self.known), org.clone(), Known::of(&stored));
         let generation = Arc::clone(&self.generation);
         // If this is cut off here, the row may be written all the same: the writing thread then keeps the names right, and the
         // next change reads what it finds.
         self.store
             .put_secrets(org, sealed, move || {
-                cache.insert(owner, Arc::new(names));
+                cache.insert(owner, known);
                 generation.fetch_add(1, Ordering::Release);
             })
             .await?;
         Ok(())
+    }
+}
+
+// === impl Known ===
+
+impl Known {
+    fn of(stored: &Stored) -> Self {
+        Self {
+            names: Arc::new(stored.names()),
+            is_empty: stored.is_empty(),
+        }
     }
 }
 
