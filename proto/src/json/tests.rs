@@ -182,6 +182,82 @@ agree_with_the_oracle! {
     build_log_chunk: BuildLogChunk,
 }
 
+// === the short way and the walk ===
+
+/// All places in a value, as JSON pointers.
+fn places(value: &Value, at: &str, out: &mut Vec<String>) {
+    out.push(at.to_owned());
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                let name = name.replace('~', "~0").replace('/', "~1");
+                places(inner, &format!("{at}/{name}"), out);
+            }
+        }
+        Value::Array(items) => {
+            for (nth, inner) in items.iter().enumerate() {
+                places(inner, &format!("{at}/{nth}"), out);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A value of about the right shape: something in it is replaced.
+fn nearly(descriptor: &MessageDescriptor) -> BoxedStrategy<Value> {
+    let others = [
+        json!(null),
+        json!(true),
+        json!(-1),
+        json!(7),
+        json!(2.5),
+        json!(1e300),
+        json!(""),
+        json!("7"),
+        json!("+7"),
+        json!("a=b"),
+        json!([]),
+        json!([null]),
+        json!({}),
+        json!({"other": 1}),
+    ];
+    (
+        message_json(descriptor),
+        any::<proptest::sample::Index>(),
+        select(others.to_vec()),
+    )
+        .prop_map(|(mut value, which, other)| {
+            let mut all = Vec::new();
+            places(&value, "", &mut all);
+            if let Some(place) = value.pointer_mut(which.get::<String>(&all)) {
+                *place = other;
+            }
+            value
+        })
+        .boxed()
+}
+
+macro_rules! the_short_way_takes_what_the_walk_takes {
+    ($($test:ident: $message:ident),* $(,)?) => {
+        proptest! {$(
+            #[test]
+            fn $test(value in nearly(&descriptor::<v1::$message>())) {
+                let short = json::from_slice::<v1::$message>(value.to_string().as_bytes());
+                // Read as the short way reads it: a value may hold a number that its text does not.
+                let read = serde_json::from_str(&value.to_string()).unwrap();
+                prop_assert_eq!(short, json::from_value(read));
+            }
+        )*}
+    };
+}
+
+the_short_way_takes_what_the_walk_takes! {
+    nearly_a_create_build_request: CreateBuildRequest,
+    nearly_a_list_builds_request: ListBuildsRequest,
+    nearly_secrets: SaveBuildSecretsRequest,
+    nearly_a_build: Build,
+}
+
 // === what the oracle is not asked ===
 
 fn refused<T: DeserializeOwned + prost::Name + Debug>(value: &Value) -> String {
