@@ -46,7 +46,7 @@ use crate::{
         git::GitRules,
     },
     store::{
-        DataDir, OpenError, Store, StoreOptions,
+        DataDir, OpenError, Store, StoreOptions, Tenure,
         committer::CommitError,
         logs::{LogOptions, LogStore},
     },
@@ -56,6 +56,7 @@ use crate::{
 
 pub mod keys;
 pub mod logging;
+mod turn;
 
 /// An archive may unpack to this many times what may be uploaded.
 const UNPACKED_TIMES_MAX: u64 = 4;
@@ -94,10 +95,21 @@ pub enum AppError {
     },
     #[error("TLS cannot be set up")]
     Tls(#[from] listener::tls::TlsError),
+    #[error("the cluster of the setting standby_lease cannot be asked")]
+    Cluster(#[source] Box<kube::Error>),
     #[error("the stored builds could not be taken up")]
     Recovery(#[source] Error),
     #[error("the daemon ended because it can store nothing any more; start it again when the disk is well")]
     Disk(#[source] CommitError),
+}
+
+/// How a gateway is opened that is not one of its own.
+#[derive(Debug, Default)]
+pub struct Opening {
+    /// They judge builds in place of the organizations' policies.
+    pub gates: Option<Arc<dyn Gates>>,
+    /// Until when this process may write.
+    pub tenure: Tenure,
 }
 
 /// The gateway without its listener.
@@ -119,18 +131,17 @@ pub struct App {
 impl App {
     /// Opens everything; no build is taken up yet.
     pub async fn open(config: &Config, executor: Arc<dyn Executor>) -> Result<Self, AppError> {
-        Self::open_with(config, executor, None).await
+        Self::open_with(config, executor, Opening::default()).await
     }
 
-    /// As [`Self::open`], with builds judged by `gates` in place of the organizations' policies.
     pub async fn open_with(
         config: &Config,
         executor: Arc<dyn Executor>,
-        gates: Option<Arc<dyn Gates>>,
+        opening: Opening,
     ) -> Result<Self, AppError> {
         // One provider for everything in the process that speaks TLS; a second installation changes nothing.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let data = DataDir::open(&config.data_dir).map_err(OpenError::from)?;
+        let data = DataDir::open_for(&config.data_dir, opening.tenure).map_err(OpenError::from)?;
         let options = StoreOptions {
             cache_bytes: config.store_cache_bytes,
             ..StoreOptions::default()
@@ -150,7 +161,7 @@ impl App {
             config.policy_dir.clone(),
         ));
         policies.reload_files().await?;
-        let gates = gates.unwrap_or_else(|| Arc::clone(&policies) as _);
+        let gates = opening.gates.unwrap_or_else(|| Arc::clone(&policies) as _);
         let unsaid = Unsaid {
             store: Arc::clone(&store),
             vault: Arc::clone(&vault),
@@ -300,8 +311,6 @@ fn upload_limits(config: &Config) -> UploadLimits {
 
 /// Runs the daemon until a signal asks it to end.
 pub async fn serve(config: Config) -> Result<(), AppError> {
-    let executor = Arc::new(local_executor(&config).await?);
-    let app = App::open(&config, executor).await?;
     let authenticator = Arc::new(Authenticator::load(&config.tokens_file)?);
     if authenticator.token_count() == 0 {
         tracing::warn!(file = %config.tokens_file.display(), "no tokens: make one with `ignited token create`");
@@ -310,19 +319,24 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
         Some(files) => Some(listener::tls::acceptor(&files.certificate, &files.key)?),
         None => None,
     };
-    let socket = listener::bind(config.listen)
-        .await
-        .map_err(|source| AppError::Io {
-            doing: format!("listening on {}", config.listen),
-            source,
-        })?;
-    let addr = socket.local_addr().map_err(|source| AppError::Io {
-        doing: "listening".to_owned(),
+    let listening = |source| AppError::Io {
+        doing: format!("listening on {}", config.listen),
         source,
-    })?;
-
-    app.driver.start().await.map_err(AppError::Recovery)?;
+    };
+    let socket = listener::bind(config.listen).await.map_err(listening)?;
+    let addr = socket.local_addr().map_err(listening)?;
     let closing = CancellationToken::new();
+    let tasks = TaskTracker::new();
+    tasks.spawn(wait_for_end(closing.clone()));
+
+    let Some(turn) = turn::turn(&config, &socket, tls.clone(), &closing).await? else {
+        return Ok(());
+    };
+    let executor = Arc::new(local_executor(&config).await?);
+    let Some(app) = turn.open(&config, executor, &closing).await? else {
+        return Ok(());
+    };
+    app.driver.start().await.map_err(AppError::Recovery)?;
     if let Some(address) = config.metrics_listen {
         metrics::serve(address, metrics::registry(&app), closing.clone())
             .await
@@ -331,12 +345,10 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
                 source,
             })?;
     }
-    let tasks = TaskTracker::new();
     tasks.spawn(app.maintenance.run(closing.clone()));
     let announcing = tasks.spawn(Arc::clone(&app.outbox).run(closing.clone()));
     tasks.spawn(Arc::clone(&authenticator).watch(closing.clone()));
     tasks.spawn(Arc::clone(&app.policies).watch_files(closing.clone()));
-    tasks.spawn(wait_for_end(closing.clone()));
     let failing = tasks.spawn(close_when_failed(
         Arc::clone(&app.store),
         Arc::clone(&app.logs),
@@ -358,6 +370,7 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     tasks.close();
     app.logs.shutdown().await;
     app.store.shutdown().await;
+    turn.end().await;
     match drained {
         Drained::Completely => tracing::info!("shutdown.complete"),
         Drained::Dropped { connections } => tracing::warn!(connections, "shutdown.deadline_passed"),

@@ -34,6 +34,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     pub tls: Option<TlsFiles>,
     pub data_dir: PathBuf,
+    /// `name` or `namespace/name`.
+    pub standby_lease: Option<String>,
     pub tokens_file: PathBuf,
     pub master_key: MasterKeySource,
     pub registry: RegistrySettings,
@@ -164,6 +166,7 @@ impl Config {
         let metrics_listen = values.optional("metrics_listen", parse::address);
         let registry_docker_config = values.optional("registry_docker_config", parse::path);
         let registry_ca_file = values.optional("registry_ca_file", parse::path);
+        let standby_lease = values.optional("standby_lease", parse::lease);
         let kaniko = values.optional("kaniko", parse::path);
         let runtime = values.optional("runtime", parse::path);
         let queue_per_org_max = values.get("queue_per_org_max", parse::count);
@@ -182,6 +185,7 @@ impl Config {
         Some(Self {
             listen: listen?,
             metrics_listen,
+            standby_lease,
             tls: certificate
                 .zip(key)
                 .map(|(certificate, key)| TlsFiles { certificate, key }),

@@ -22,6 +22,7 @@ pub mod registry;
 pub mod secrets;
 pub mod service;
 pub mod sources;
+pub mod standby;
 pub mod store;
 mod unnamed;
 pub mod unsaid;

@@ -36,6 +36,7 @@ mod policies;
 pub mod rows;
 pub mod schema;
 pub mod table;
+pub mod tenure;
 mod vault;
 
 pub use builds::{BuildFilter, BuildPage, Created, Idempotency, Live};
@@ -45,6 +46,7 @@ pub use outbox::{Due, OutboxEntry, OutboxPage, OutboxRow, OutboxState};
 pub use plugins::{PluginPlace, PluginRow, StoredRow};
 pub use policies::{InForceRow, PutOutcome, RevisionRow};
 pub use schema::OutboxKey;
+pub use tenure::Tenure;
 pub use vault::{DataKey, RunSecretsRow, SealedRows};
 
 use batch::Batch;
@@ -128,8 +130,11 @@ impl Store {
             }
         })?;
         let db = Arc::new(db);
-        let committer =
-            Committer::start(Arc::clone(&db), CommitterOptions::default()).map_err(OpenError::Thread)?;
+        let options_of_writes = CommitterOptions {
+            tenure: data.tenure(),
+            ..CommitterOptions::default()
+        };
+        let committer = Committer::start(Arc::clone(&db), options_of_writes).map_err(OpenError::Thread)?;
         Ok(Self {
             db,
             committer,

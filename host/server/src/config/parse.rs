@@ -67,6 +67,26 @@ pub(super) fn log_size(text: &str) -> Result<u64, String> {
     })
 }
 
+/// Names in Kubernetes.
+pub(super) fn lease(text: &str) -> Result<String, String> {
+    let is_name = |name: &str| {
+        let inside =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+        let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+        let bytes = name.as_bytes();
+        bytes.len() <= 253
+            && bytes.iter().all(|byte| inside(*byte))
+            && ends(bytes.first())
+            && ends(bytes.last())
+    };
+    let (namespace, name) = text.split_once('/').unwrap_or(("default", text));
+    if is_name(namespace) && is_name(name) {
+        Ok(text.to_owned())
+    } else {
+        Err("must be the name of a Lease, or namespace/name, in lower case".to_owned())
+    }
+}
+
 pub(super) fn registry(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
     if !text.is_empty() && text.chars().all(plain) {

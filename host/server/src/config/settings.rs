@@ -46,6 +46,10 @@ pub const SETTINGS: &[Setting] = &[
         "Where state, logs, contexts and runs are kept",
     ),
     unset(
+        "standby_lease",
+        "Of several gateways over one data directory only the one that holds this Lease of Kubernetes works: name, or namespace/name",
+    ),
+    unset(
         "tokens_file",
         "Bearer tokens, hashed [default: tokens.toml in data_dir]",
     ),

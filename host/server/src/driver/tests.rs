@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::{Event, HashMap, Live, clock};
 use crate::{
-    app::App,
+    app::{App, Opening},
     config::{Config, Sources},
     error::{Error, Result},
     executor::{ExecutorError, scripted::Scripted},
@@ -103,9 +103,11 @@ impl Scene {
         })
         .unwrap();
         let executor = Arc::clone(&self.executor) as _;
-        let app = App::open_with(&config, executor, self.gates.clone())
-            .await
-            .unwrap();
+        let opening = Opening {
+            gates: self.gates.clone(),
+            ..Opening::default()
+        };
+        let app = App::open_with(&config, executor, opening).await.unwrap();
         app.driver.start().await.unwrap();
         self.app = Some(app);
     }

@@ -7,7 +7,7 @@
 //! What came in while the last group was on its way to disk is the next group, so the cost of a sync is shared by all who wait for it.
 //! sled's own flush ends in `sync_file_range`, which a power loss may undo: the `fdatasync` behind it is what makes an answer true.
 //! After an I/O error nothing can be known about the file any more, so the committer is poisoned: it answers every later batch with
-//! that error.
+//! that error. So it does once its [`Tenure`] is over.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -25,6 +25,7 @@ use super::{
     database::{Database, ReadError},
     rows,
     table::TableInfo,
+    tenure::Tenure,
 };
 
 #[derive(Debug)]
@@ -34,7 +35,7 @@ pub struct Committer {
     failure: Arc<OnceLock<Arc<str>>>,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct CommitterOptions {
     /// Batches that may wait; beyond that, committing waits for a place.
     pub queue_batches_max: usize,
@@ -42,6 +43,8 @@ pub struct CommitterOptions {
     pub group_batches_max: usize,
     /// Bytes of one transaction, but for its last batch.
     pub group_bytes_max: usize,
+    /// Until when this process may write.
+    pub tenure: Tenure,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -101,6 +104,7 @@ impl Default for CommitterOptions {
             queue_batches_max: 1024,
             group_batches_max: 512,
             group_bytes_max: 1 << 20,
+            tenure: Tenure::default(),
         }
     }
 }
@@ -298,8 +302,15 @@ impl Worker {
 
     fn write(&mut self, overlay: Overlay) -> Result<(), CommitError> {
         let rows = self.rows_of(overlay).map_err(|e| self.poison(&e))?;
+        self.require_tenure()?;
         transact(&self.db, &rows).map_err(|e| self.poison(&e))?;
-        (self.sync)(&self.db).map_err(|e| self.poison(&e))
+        (self.sync)(&self.db).map_err(|e| self.poison(&e))?;
+        // The disk may have taken its time: what somebody else writes by now does not know of this.
+        self.require_tenure()
+    }
+
+    fn require_tenure(&self) -> Result<(), CommitError> {
+        self.options.tenure.check().map_err(|error| self.poison(&error))
     }
 
     /// The overlay as rows for each tree; the surplus parts of values that shrink are deleted.

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::database::sync_dir;
+use super::{database::sync_dir, tenure::Tenure};
 
 /// Goes up when an older daemon could no longer read the store.
 pub const STORE_VERSION: u32 = 2;
@@ -22,6 +22,7 @@ const VERSION: &str = "STORE_VERSION";
 #[derive(Debug)]
 pub struct DataDir {
     path: PathBuf,
+    tenure: Tenure,
     _lock: File,
 }
 
@@ -52,6 +53,11 @@ pub enum DataDirError {
 impl DataDir {
     /// Locks the directory, made if need be, and checks the version of the store in it. Blocks.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        Self::open_for(path, Tenure::default())
+    }
+
+    /// As [`Self::open`]; what is opened in it takes writes no longer than `tenure` lasts.
+    pub fn open_for(path: &Path, tenure: Tenure) -> Result<Self, DataDirError> {
         let mut builder = fs::DirBuilder::new();
         // Others may pass but not look: a sandbox's mapped root has to reach its own directory below.
         builder.recursive(true).mode(0o711);
@@ -59,6 +65,7 @@ impl DataDir {
         let lock = lock(path)?;
         let data = Self {
             path: path.to_owned(),
+            tenure,
             _lock: lock,
         };
         if data.has_store() {
@@ -69,6 +76,10 @@ impl DataDir {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub(super) fn tenure(&self) -> Tenure {
+        self.tenure.clone()
     }
 
     pub fn has_store(&self) -> bool {

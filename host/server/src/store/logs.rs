@@ -25,7 +25,7 @@ pub use day::{FRAME_BYTES_MAX, Frame, LogDay, LogHead, LogRead};
 use day::{DayLog, HEADS};
 
 use super::{
-    DataDir, OpenError,
+    DataDir, OpenError, Tenure,
     batch::Batch,
     codec::CodecError,
     committer::CommitError,
@@ -42,6 +42,7 @@ const DROPPED_PREFIX: &str = "dropped-";
 pub struct LogStore {
     logs: PathBuf,
     options: LogOptions,
+    tenure: Tenure,
     days: Mutex<HashMap<LogDay, Arc<Day>>>,
     /// Counts uses, so that days can be told by their last.
     clock: AtomicU64,
@@ -114,6 +115,7 @@ impl LogStore {
         Ok(Self {
             logs,
             options,
+            tenure: data.tenure(),
             days: Mutex::default(),
             clock: AtomicU64::new(0),
         })
@@ -222,13 +224,13 @@ impl LogStore {
             return Ok(Some(day));
         }
         let path = name.directory(&self.logs);
-        let cache_bytes = self.options.cache_bytes;
+        let (cache_bytes, tenure) = (self.options.cache_bytes, self.tenure.clone());
         let open = || async {
             let opened = blocking(move || {
                 if !create && !path.exists() {
                     return Ok(None);
                 }
-                let opened = DayLog::open(&path, cache_bytes);
+                let opened = DayLog::open(&path, cache_bytes, tenure);
                 opened
                     .map(Some)
                     .map_err(|source| LogError::Open { day: name, source })

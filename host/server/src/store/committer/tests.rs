@@ -3,6 +3,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use proptest::prelude::*;
@@ -66,7 +67,7 @@ async fn a_condition_sees_the_earlier_batches_of_its_group() {
     let (committer, release, syncs) = start_held(&db);
     let mut first = std::pin::pin!(committer.commit(put(&SMALL, "hold", b"")));
     while syncs.load(Ordering::SeqCst) == 0 {
-        let _ = tokio::time::timeout(std::time::Duration::from_millis(1), &mut first).await;
+        let _ = tokio::time::timeout(Duration::from_millis(1), &mut first).await;
     }
     let claim = |value: &'static [u8]| {
         let mut batch = put(&SMALL, "claimed", value);
@@ -145,6 +146,38 @@ async fn after_a_failed_sync_every_commit_fails() {
     }
     assert!(committer.health().is_err());
     committer.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_is_written_and_nothing_acknowledged_once_the_tenure_is_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = open(dir.path());
+    let options = |tenure| CommitterOptions {
+        tenure,
+        ..CommitterOptions::default()
+    };
+    let held = Tenure::until(Tenure::now() + Duration::from_secs(60));
+    let held = Committer::start(Arc::clone(&db), options(held)).unwrap();
+    held.commit(put(&SMALL, "held", b"1")).await.unwrap();
+
+    let short = Tenure::until(Tenure::now() + Duration::from_millis(50));
+    let slow_disk = |db: &Database| {
+        db.sync()?;
+        std::thread::sleep(Duration::from_millis(100));
+        Ok(())
+    };
+    let losing = Committer::start_with(Arc::clone(&db), options(short), Box::new(slow_disk)).unwrap();
+    let lost = |result: Result<(), CommitError>| matches!(&result, Err(CommitError::Failed(cause)) if cause.contains("lease"));
+    assert!(
+        lost(losing.commit(put(&SMALL, "begun", b"1")).await),
+        "not acknowledged"
+    );
+    assert!(lost(losing.commit(put(&SMALL, "late", b"1")).await));
+    assert_eq!(db.get(&SMALL, &key("late")).unwrap(), None);
+    assert!(losing.health().is_err());
+    for committer in [held, losing] {
+        committer.shutdown().await;
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::store::{
     committer::{Committer, CommitterOptions},
     database::{Database, OpenDatabaseError, ReadError},
     table::{KeyRange, Table, TableInfo},
+    tenure::Tenure,
 };
 
 /// Data bytes of one frame.
@@ -187,9 +188,13 @@ impl Value for FrameRow {
 
 impl DayLog {
     /// Blocks.
-    pub(super) fn open(path: &Path, cache_bytes: u64) -> Result<Self, OpenDatabaseError> {
+    pub(super) fn open(path: &Path, cache_bytes: u64, tenure: Tenure) -> Result<Self, OpenDatabaseError> {
         let db = Arc::new(Database::open(path, cache_bytes, LOG_TABLES)?);
-        let committer = Committer::start(Arc::clone(&db), CommitterOptions::default())?;
+        let options = CommitterOptions {
+            tenure,
+            ..CommitterOptions::default()
+        };
+        let committer = Committer::start(Arc::clone(&db), options)?;
         Ok(Self { committer, db })
     }
 
