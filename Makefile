@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-fast test-e2e bench demo clean-env
+.PHONY: help setup build lint test test-fast test-e2e bench demo cluster-up cluster-down clean-env
 
 # What `make setup` made; read when a recipe runs, not before.
 PATHS := .cache/paths
@@ -12,7 +12,7 @@ made = $$(sed -n 's/^$(1)=//p' $(PATHS))
 SNAPSHOTS_SEEN := $(CURDIR)/target/snapshots-seen
 
 help: ## Shows this list
-	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: ## Brings a Debian 12 machine with rust, go and python3 to where all of this works; quick when it is
 	@tests/env/setup.sh
@@ -46,7 +46,10 @@ test-fast: setup ## Unit and in-process tests: seconds to a few minutes
 test-e2e: setup ## End-to-end tests: the real Kaniko, registry, git server and daemon; as root
 	@# With the tests, so that the binaries share their dependencies and nothing is compiled twice.
 	cargo build --workspace --bins --tests
-	cargo test --workspace --test all
+	@# A cluster that was up before stays up.
+	was_up=$$(tests/env/cluster/is-up.sh && echo yes || true); status=0; \
+	  cargo test --workspace --test all || status=$$?; \
+	  [ -n "$$was_up" ] || tests/env/cluster/down.sh; exit $$status
 
 bench: setup ## Benchmarks: a line for each ratio, its spread and its target; as root, best with nothing else running
 	@# The daemon first: a benchmark runs it. All benchmarks run, then it fails if one missed its target.
@@ -56,6 +59,12 @@ bench: setup ## Benchmarks: a line for each ratio, its spread and its target; as
 demo: ## Builds, pushes, pulls back and runs one image; needs no configuration
 	@tests/env/setup.sh demo
 	@deploy/demo.sh
+
+cluster-up: setup ## Brings up a one-node Kubernetes for tests and prints how to reach it; as root
+	@tests/env/cluster/up.sh
+
+cluster-down: ## Takes it down again
+	@tests/env/cluster/down.sh
 
 clean-env: ## Removes what `make setup` and `make demo` made for this work tree; the cache stays
 	rm -rf .cache .demo

@@ -6,13 +6,19 @@
 DEBIAN_SUITE=bookworm
 DEBIAN_MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 
-make_debian() {
-  local out=$1 root=$1/root
-  retry debootstrap --variant=minbase "$DEBIAN_SUITE" "$root" "$DEBIAN_MIRROR" >&2
+# empty_debian ROOT: takes out of a bootstrapped root what an image does not need.
+empty_debian() {
+  local root=$1
   rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/* "$root"/var/log/* "$root"/usr/share/doc/* \
     "$root"/usr/share/man/* "$root"/usr/share/locale/* "$root"/usr/share/info/*
   # Devices are the runtime's, and a user namespace could not make them.
   rm -rf "${root:?}"/dev/* "${root:?}"/proc/* "${root:?}"/sys/*
+}
+
+make_debian() {
+  local out=$1 root=$1/root
+  retry debootstrap --variant=minbase "$DEBIAN_SUITE" "$root" "$DEBIAN_MIRROR" >&2
+  empty_debian "$root"
   python3 oci_layout.py "$root" "$out/image" "$DEBIAN_SUITE" bash
   rm -rf "$root"
 }

@@ -9,6 +9,8 @@ packages=(
   debootstrap busybox-static
   # The git servers: `git http-backend` behind lighttpd, and sshd.
   git lighttpd openssh-server openssh-client
+  # One node of Kubernetes; its other parts come from a Go module.
+  containerd containernetworking-plugins etcd-server iptables iproute2 openssl
   # The linker of .cargo/config.toml, and what watches system calls in the durability test.
   mold strace
   ca-certificates

@@ -13,6 +13,8 @@ if [ "${1:-all}" != demo ]; then
   . ./cargo-tools.sh
   . ./foreign-clients.sh
   . ./plugins.sh
+  . ./kubernetes.sh
+  . ./cluster-images.sh
 fi
 # What was not asked for this time stays known.
 touch "$PATHS"

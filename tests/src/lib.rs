@@ -12,6 +12,7 @@
 
 pub mod caller;
 pub mod cli;
+pub mod cluster;
 pub mod command;
 pub mod context;
 pub mod counter;

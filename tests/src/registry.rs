@@ -10,7 +10,7 @@ use std::{
 
 use crate::{command, leash::Leash, paths, wait::eventually_blocking};
 
-/// A running registry on loopback, http unless said otherwise.
+/// A running registry, on loopback and http unless said otherwise.
 #[derive(Debug)]
 pub struct Registry {
     address: String,
@@ -20,14 +20,14 @@ pub struct Registry {
 }
 
 const START_DEADLINE: Duration = Duration::from_secs(30);
+const LOOPBACK: &str = "127.0.0.1";
 /// The one user that a guarded registry lets in, with the hash that its password file holds.
 const LOGIN: &str = "pusher:only-for-tests";
 const LOGIN_HASH: &str = "pusher:$2b$04$fetl.wxd3hBg0zW.B4C8juV/afUxfnrh3L1QERhLkmkk6fVlZ8mAu\n";
 
 static SHARED: LazyLock<Registry> = LazyLock::new(|| {
     let registry = Registry::open();
-    registry.import(&paths::made_by_setup("DEBIAN_IMAGE"), "library/debian:bookworm");
-    registry.import(&paths::made_by_setup("BUSYBOX_IMAGE"), "library/busybox:latest");
+    registry.import_base_images();
     registry
 });
 
@@ -41,17 +41,22 @@ impl Registry {
 
     /// An empty one that anyone may push to.
     pub fn open() -> Self {
-        Self::start(None, false)
+        Self::open_on(LOOPBACK)
+    }
+
+    /// An empty one that anyone may push to, on another address of this machine.
+    pub fn open_on(address: &str) -> Self {
+        Self::start(address, None, false)
     }
 
     /// An empty one that refuses whoever does not log in.
     pub fn guarded() -> Self {
-        Self::start(Some(LOGIN), false)
+        Self::start(LOOPBACK, Some(LOGIN), false)
     }
 
     /// An empty one that speaks TLS, with a certificate that no machine trusts by itself: see [`Registry::certificate`].
     pub fn over_tls() -> Self {
-        Self::start(None, true)
+        Self::start(LOOPBACK, None, true)
     }
 
     /// The PEM file with the certificate of one that speaks TLS.
@@ -116,6 +121,12 @@ impl Registry {
         );
     }
 
+    /// Copies the base images to where [`Registry::debian`] and [`Registry::busybox`] say.
+    pub fn import_base_images(&self) {
+        self.import(&paths::made_by_setup("DEBIAN_IMAGE"), "library/debian:bookworm");
+        self.import(&paths::made_by_setup("BUSYBOX_IMAGE"), "library/busybox:latest");
+    }
+
     /// Copies an image from here into an OCI layout.
     pub fn export(&self, reference: &str, layout: &Path, tag: &str) {
         command::run(
@@ -152,7 +163,7 @@ impl Registry {
         format!("docker://{}/{path}", self.address)
     }
 
-    fn start(login: Option<&'static str>, tls: bool) -> Self {
+    fn start(on: &str, login: Option<&'static str>, tls: bool) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("ignite-registry-")
             .tempdir()
@@ -167,7 +178,7 @@ impl Registry {
             "version: 0.1\n\
              log: {{level: info, formatter: text, accesslog: {{disabled: true}}}}\n\
              storage: {{filesystem: {{rootdirectory: {0}/storage}}, delete: {{enabled: true}}}}\n\
-             http: {{addr: '127.0.0.1:0'{tls}}}\n",
+             http: {{addr: '{on}:0'{tls}}}\n",
             folder.display()
         );
         if login.is_some() {

@@ -12,6 +12,10 @@ mod environment {
     mod registry;
 }
 
+mod kubernetes {
+    mod cluster;
+}
+
 mod create_build {
     mod archives;
     mod arguments;
