@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build lint test test-fast test-e2e bench demo cluster-up cluster-down clean-env
+.PHONY: help setup build lint test test-fast test-e2e bench demo manifests cluster-up cluster-down clean-env
 
 # What `make setup` made; read when a recipe runs, not before.
 PATHS := .cache/paths
@@ -59,6 +59,10 @@ bench: setup ## Benchmarks: a line for each ratio, its spread and its target; as
 demo: ## Builds, pushes, pulls back and runs one image; needs no configuration
 	@tests/env/setup.sh demo
 	@deploy/demo.sh
+
+manifests: setup ## Renders deploy/helm/ignite to deploy/manifests
+	deploy/manifests/render.sh >deploy/manifests/ignite.yaml.new
+	mv deploy/manifests/ignite.yaml.new deploy/manifests/ignite.yaml
 
 cluster-up: setup ## Brings up a one-node Kubernetes for tests and prints how to reach it; as root
 	@tests/env/cluster/up.sh

@@ -14,6 +14,7 @@ if [ "${1:-all}" != demo ]; then
   . ./foreign-clients.sh
   . ./plugins.sh
   . ./kubernetes.sh
+  . ./helm.sh
   . ./cluster-images.sh
 fi
 # What was not asked for this time stays known.

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# image.sh [FOLDER]: gives the running test cluster an image of the `ignited` (and, if it is there, `ignite-shim`) that
-# FOLDER holds, target/debug by default, and prints the image's name. Quick when the same binaries were given before.
+# image.sh [FOLDER]: gives the running test cluster an image of the `ignited` that FOLDER holds, target/debug by default, and
+# of the shim, and prints the image's name. Quick when the same binaries were given before.
 #
 # The name is one of the contents, so tests of several work trees do not take each other's.
 . "$(dirname "$0")/lib.sh"
@@ -14,9 +14,8 @@ trap 'rm -rf "$root"' EXIT
 mkdir -p "$root/root/usr/local/bin"
 install_stripped() { strip -o "$root/root/usr/local/bin/$(basename "$1")" "$1"; }
 install_stripped "$folder/ignited"
-for shim in "$folder/ignite-shim" "$REPO/target/$(uname -m)-unknown-linux-musl"/{release,debug}/ignite-shim; do
-  [ ! -e "$shim" ] || { install_stripped "$shim" && break; }
-done
+shim=${SHIM:-$(setup_made SHIM)}
+[ -z "$shim" ] || install_stripped "$shim"
 tag=$(key "$base" "$(cat image.sh)" "$(cd "$root/root" && sha256sum usr/local/bin/*)")
 name=ignite.test/fetch
 if [ -z "$(node_ctr images ls -q "name==$name:$tag")" ]; then
