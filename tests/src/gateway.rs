@@ -27,6 +27,7 @@ use crate::{
 pub struct Gateway {
     folder: tempfile::TempDir,
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
     /// `host:port`; kept over restarts.
     address: String,
     daemon: Option<Child>,
@@ -40,6 +41,15 @@ pub struct Gateway {
 #[derive(Debug, Default)]
 pub struct Builder {
     settings: Vec<(String, String)>,
+    environment: Vec<(String, String)>,
+}
+
+/// A second daemon over the same data, started while the first one runs.
+#[derive(Debug)]
+pub struct Standby {
+    daemon: Child,
+    log_file: PathBuf,
+    address: String,
 }
 
 /// What a token may do.
@@ -65,6 +75,12 @@ impl Builder {
     #[allow(clippy::needless_pass_by_value, reason = "reads better with literals")]
     pub fn setting(mut self, name: &str, value: impl ToString) -> Self {
         self.settings.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    /// Sets a variable of the daemon's environment that is no setting.
+    pub fn variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -94,6 +110,7 @@ impl Builder {
         let mut gateway = Gateway {
             folder,
             settings,
+            environment: self.environment,
             address: "127.0.0.1:0".to_owned(),
             daemon: None,
             token: String::new(),
@@ -103,6 +120,26 @@ impl Builder {
         gateway.token = gateway.create_token("acme", READ_WRITE);
         gateway.launch();
         gateway
+    }
+}
+
+// === impl Standby ===
+
+impl Standby {
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log_file).unwrap_or_default()
+    }
+
+    /// The status line of what it answers to a GET without a token.
+    pub fn status(&self, path: &str) -> Option<String> {
+        let head = plain_get(&self.address, path, None)?;
+        head.lines().next().map(str::to_owned)
+    }
+
+    /// Ends it without a warning, and waits until it is gone.
+    pub fn kill9(mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
     }
 }
 
@@ -211,30 +248,62 @@ impl Gateway {
         self.launch();
     }
 
+    /// Starts another daemon with the same settings, at an address of its own. It need not become ready.
+    pub fn standby(&self) -> Standby {
+        let address = free_address();
+        let log_file = self
+            .folder
+            .path()
+            .join(format!("standby-{}.log", address.replace(':', "-")));
+        let daemon = self.spawn(&address, &log_file);
+        Standby {
+            daemon,
+            log_file,
+            address,
+        }
+    }
+
+    /// The standby is the gateway from now on. The first daemon must have ended; waits until the other is ready.
+    pub fn go_on_with(&mut self, standby: Standby) {
+        assert!(self.daemon.is_none(), "the daemon still runs");
+        eventually_blocking("the standby to take over", START_DEADLINE, || {
+            is_ready(&standby.address).then_some(())
+        });
+        let mut log = File::options().append(true).open(self.log_file()).unwrap();
+        log.write_all(standby.log().as_bytes()).unwrap();
+        self.address = standby.address;
+        self.daemon = Some(standby.daemon);
+    }
+
+    /// Waits until the daemon has ended by itself.
+    pub fn wait_for_end(&mut self) -> ExitStatus {
+        let mut daemon = self.daemon.take().expect("the daemon runs");
+        eventually_blocking("the daemon to end", END_DEADLINE, || daemon.try_wait().unwrap())
+    }
+
+    fn spawn(&self, address: &str, log_file: &Path) -> Child {
+        let log = File::options().create(true).append(true).open(log_file).unwrap();
+        let settings = self.settings.iter();
+        Command::new(paths::binary("ignited"))
+            .env("IGNITED_LISTEN", address)
+            .envs(settings.map(|(name, value)| (format!("IGNITED_{}", name.to_ascii_uppercase()), value)))
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("ignited.log")
     }
 
     fn launch(&mut self) {
         let from = fs::metadata(self.log_file()).map_or(0, |file| file.len());
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .unwrap();
-        let mut ignited = Command::new(paths::binary("ignited"));
-        ignited
-            .env("IGNITED_LISTEN", &self.address)
-            .envs(
-                self.settings
-                    .iter()
-                    .map(|(name, value)| (format!("IGNITED_{}", name.to_ascii_uppercase()), value)),
-            )
-            .current_dir(self.folder.path())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
-        let daemon = self.daemon.insert(ignited.spawn().unwrap());
-        let log_file = self.folder.path().join("ignited.log");
+        let log_file = self.log_file();
+        let started = self.spawn(&self.address, &log_file);
+        let daemon = self.daemon.insert(started);
         self.address = eventually_blocking("the daemon to listen", START_DEADLINE, || {
             let text = fs::read(&log_file).unwrap();
             let text = String::from_utf8_lossy(&text[usize::try_from(from).unwrap()..]).into_owned();
@@ -321,6 +390,12 @@ fn listening_address(log: &str) -> Option<String> {
 
 fn is_ready(address: &str) -> bool {
     plain_get(address, "/readyz", None).is_some_and(|head| head.starts_with("HTTP/1.1 200"))
+}
+
+/// One that was free a moment ago.
+fn free_address() -> String {
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().to_string()
 }
 
 /// A GET without a runtime; the start of the response.

@@ -14,6 +14,7 @@ mod environment {
 
 mod kubernetes {
     mod cluster;
+    mod standby;
 }
 
 mod create_build {
