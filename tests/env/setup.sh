@@ -7,6 +7,7 @@ cd "$REPO/tests/env"
 rm -f "$PATHS.new"
 . ./debian.sh
 . ./kaniko.sh
+. ./shim.sh
 . ./base-images.sh
 # A demo needs no more than the above.
 if [ "${1:-all}" != demo ]; then

@@ -92,6 +92,9 @@ pub struct Build {
     /// What `inspect` said last, and of what.
     #[serde(default)]
     pub inspected: Option<Inspected>,
+    /// What its current run waits for, while it has not begun.
+    #[serde(default)]
+    pub waiting: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -172,6 +175,11 @@ pub enum Event {
     Fetched {
         run: RunId,
         report: FetchReport,
+    },
+    /// The current run cannot begin yet, and why; None: it no longer waits.
+    Waiting {
+        run: RunId,
+        reason: Option<String>,
     },
     /// The log moved on; replaces what was known of the steps.
     Progressed {
@@ -324,6 +332,7 @@ impl Build {
             hold: None,
             approved_by: None,
             inspected: None,
+            waiting: None,
         }
     }
 

@@ -25,6 +25,7 @@ pub mod ssh;
 mod tests;
 
 pub use args::looks_secret;
+pub use labels::RESOURCES_LABEL;
 pub use patch::{Patched, patch};
 pub use secrets::check_secrets;
 
@@ -87,6 +88,8 @@ pub struct Rules {
     pub git_http_allowed: bool,
     /// Loopback, private and link-local addresses as the host of a git source.
     pub private_addresses_allowed: bool,
+    /// Those that the label [`RESOURCES_LABEL`] may name. None at all: it says nothing.
+    pub resource_classes: Vec<String>,
 }
 
 /// Violations found so far.
@@ -104,7 +107,7 @@ pub fn check(submission: Submission, rules: &Rules) -> Result<BuildSpec, Vec<Fie
     let platform = image::check_platforms(submission.platform, submission.platforms, &mut found);
     let source = check_source(submission.source, rules, &mut found);
     check_idempotency_key(&submission.idempotency_key, &mut found);
-    labels::check_labels(&submission.labels, &mut found);
+    labels::check_labels(&submission.labels, rules, &mut found);
     check_priority(submission.priority, &mut found);
     if !submission.webhook_url.is_empty() {
         found.add("webhook_url", "webhooks are not available yet; leave it empty");

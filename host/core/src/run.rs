@@ -41,6 +41,29 @@ pub enum EndCause {
     Stopped,
     /// It ended and nobody knows how: the machine restarted, its supervisor was killed. Ours, so worth another attempt.
     Lost { message: String },
+    /// The cluster took the ground from under it, or never gave it any. Ours, so worth another attempt; the message is fit for
+    /// the user.
+    Disrupted { how: Disruption, message: String },
+}
+
+/// What a cluster does to runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Disruption {
+    /// Removed from its node: the node ran short of memory, disk or processes, or is drained.
+    Evicted,
+    /// It had to make room for something of a higher priority.
+    Preempted,
+    /// Its node is gone, or no longer answers.
+    NodeLost,
+    /// Somebody other than the gateway deleted it.
+    Deleted,
+    /// One of the gateway's own images cannot be pulled.
+    ImagePull,
+    /// It was given a node and could not be started there.
+    NotStarted,
+    /// No node took it in time.
+    Unscheduled,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

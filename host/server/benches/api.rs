@@ -240,6 +240,7 @@ fn spec() -> BuildSpec {
         registry: "127.0.0.1:5000".to_owned(),
         git_http_allowed: false,
         private_addresses_allowed: false,
+        resource_classes: Vec::new(),
     };
     request::check(submission, &rules).unwrap()
 }

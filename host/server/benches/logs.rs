@@ -135,7 +135,7 @@ async fn through_the_pipeline(path: std::path::PathBuf, raw: Arc<[u8]>, secrets:
     let mut end = 0;
     for piece in raw.chunks(PIECE_BYTES) {
         end += piece.len() as u64;
-        pipeline.push(piece, RawCursor(end), 0).await.unwrap();
+        pipeline.push(piece, RawCursor::START.plus(end), 0).await.unwrap();
     }
     pipeline.finish(0).await.unwrap();
     hub.close();

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! listener ─▶ observe ─▶ router ┬▶ authenticate ─▶ http, grpc ─▶ Service
-//!  TLS, limits  id, log, panics └▶ open: health, reflection, /healthz, /readyz
+//!  TLS, limits  id, log, panics ├▶ internal: a run and its token ─▶ Service
+//!                               └▶ open: health, reflection, /healthz, /readyz
 //! ```
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ mod gate;
 pub mod grpc;
 mod guard;
 pub mod http;
+mod internal;
 pub mod listener;
 mod observe;
 pub mod status;
@@ -38,16 +40,23 @@ pub fn router(
     closing: &CancellationToken,
 ) -> Router {
     let calls = http::routes(Arc::clone(service), closing.clone()).merge(grpc::routes(service, closing));
-    assemble(calls, authenticator, closing)
+    let internal = internal::routes(Arc::clone(service));
+    assemble(calls, internal, authenticator, closing)
 }
 
-/// `calls` behind authentication, the open routes beside them, and around all what every request gets.
-fn assemble(calls: Router, authenticator: &Arc<Authenticator>, closing: &CancellationToken) -> Router {
+/// `calls` behind authentication, the internal and the open routes beside them, and around all what every request gets.
+fn assemble(
+    calls: Router,
+    internal: Router,
+    authenticator: &Arc<Authenticator>,
+    closing: &CancellationToken,
+) -> Router {
     let authenticator = Arc::clone(authenticator);
     calls
         .route_layer(gate::gate(move |request| {
             auth::authenticate(&authenticator, request)
         }))
+        .merge(internal)
         .merge(http::open_routes(closing.clone()))
         .merge(grpc::open_routes(closing))
         .fallback(http::no_such_route)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use ignite_core::{queue::FairQueue, request::Rules};
+use ignite_core::{queue::FairQueue, request::Rules, secrets::SecretText};
 use ignite_plugins::{ComponentSource, Runtime, RuntimeError, RuntimeOptions};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,11 +21,13 @@ use crate::{
         tokens::TokenFileError,
     },
     clock,
-    config::Config,
+    config::{Config, KubernetesSettings},
     driver::{Driver, Parts, Settings},
     error::Error,
     executor::{
         Executor, ExecutorError,
+        classes::{ClassesError, ResourceClasses},
+        kubernetes::{self, KubernetesConfig, KubernetesExecutor, PodTemplate, TemplateError},
         local::{LocalConfig, LocalExecutor},
     },
     hooks::Gates,
@@ -42,7 +44,7 @@ use crate::{
     service::Service,
     sources::{
         archive::ArchiveLimits,
-        contexts::{ContextError, ContextStore, UploadLimits},
+        contexts::{ContextError, ContextStore, UploadLimits, grants::ContextGrants},
         git::GitRules,
     },
     store::{
@@ -79,6 +81,10 @@ pub enum AppError {
     Contexts(#[from] ContextError),
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    #[error("the setting kubernetes_pod_template")]
+    PodTemplate(#[from] TemplateError),
+    #[error("the setting kubernetes_resource_classes")]
+    ResourceClasses(#[from] ClassesError),
     #[error("the registry's configuration cannot be used")]
     Registry(#[from] RegistryError),
     #[error("plugins cannot be run")]
@@ -95,8 +101,6 @@ pub enum AppError {
     },
     #[error("TLS cannot be set up")]
     Tls(#[from] listener::tls::TlsError),
-    #[error("the cluster of the setting standby_lease cannot be asked")]
-    Cluster(#[source] Box<kube::Error>),
     #[error("the stored builds could not be taken up")]
     Recovery(#[source] Error),
     #[error("the daemon ended because it can store nothing any more; start it again when the disk is well")]
@@ -121,6 +125,8 @@ pub struct App {
     pub logs: Arc<LogStore>,
     pub policies: Arc<Policies>,
     pub outbox: Arc<Outbox>,
+    /// What lets runs elsewhere read their contexts.
+    pub grants: Arc<ContextGrants>,
     maintenance: Maintenance,
     /// Nobody else may open the directory while this lives.
     _data: DataDir,
@@ -151,6 +157,7 @@ impl App {
         let vault = Arc::new(Vault::open(&config.master_key, &store).await?);
         let secrets = Arc::new(Secrets::new(Arc::clone(&store), Arc::clone(&vault)));
         let contexts = Arc::new(ContextStore::local(&config.data_dir.join("contexts"))?);
+        let grants = Arc::new(ContextGrants::new(&vault));
         let plugins = Arc::new(plugins(config, &store)?);
         let runtime = runtime(config, &vault, Arc::clone(&plugins) as _)?;
         let policies = Arc::new(Policies::new(
@@ -184,28 +191,31 @@ impl App {
             vault: Arc::clone(&vault),
             secrets: Arc::clone(&secrets),
             contexts: Arc::clone(&contexts),
+            grants: Arc::clone(&grants),
             executor,
             registry,
             gates: Arc::clone(&gates),
             outbox: Arc::clone(&outbox),
         };
+        let classes = Arc::new(classes(config)?);
         let settings = Settings {
             retry: config.retry,
             log_bytes_max: config.log_bytes_max,
             registry: config.registry.clone(),
-            limits: config.limits,
+            classes: Arc::clone(&classes),
             queue_per_org_max: config.queue_per_org_max,
             hold_timeout_ms: i64::try_from(config.hold_timeout.as_millis()).unwrap_or(i64::MAX),
         };
         let driver = Driver::new(settings, parts, FairQueue::new(config.queue));
         let service = Arc::new(Service {
-            rules: rules(config),
+            rules: rules(config, &classes),
             upload_limits: upload_limits(config),
             store: Arc::clone(&store),
             logs: Arc::clone(&logs),
             vault,
             secrets,
             contexts: Arc::clone(&contexts),
+            grants: Arc::clone(&grants),
             driver: Arc::clone(&driver),
             policies: Arc::clone(&policies),
             gates,
@@ -230,6 +240,7 @@ impl App {
             logs,
             policies,
             outbox,
+            grants,
             maintenance,
             _data: data,
         })
@@ -288,13 +299,14 @@ fn child(config: &Config, command: &str) -> Vec<String> {
     vec![config.plugins.program.display().to_string(), command.to_owned()]
 }
 
-fn rules(config: &Config) -> Rules {
+fn rules(config: &Config, classes: &ResourceClasses) -> Rules {
     Rules {
         timeout_default: config.build_timeout_default,
         timeout_max: config.build_timeout_max,
         registry: config.registry.host.clone(),
         git_http_allowed: config.git_http_allowed,
         private_addresses_allowed: config.git_private_addresses_allowed,
+        resource_classes: classes.names().map(str::to_owned).collect(),
     }
 }
 
@@ -332,7 +344,10 @@ pub async fn serve(config: Config) -> Result<(), AppError> {
     let Some(turn) = turn::turn(&config, &socket, tls.clone(), &closing).await? else {
         return Ok(());
     };
-    let executor = Arc::new(local_executor(&config).await?);
+    let executor: Arc<dyn Executor> = match &config.kubernetes {
+        None => Arc::new(local_executor(&config).await?),
+        Some(settings) => Arc::new(kubernetes_executor(&config, settings).await?),
+    };
     let Some(app) = turn.open(&config, executor, &closing).await? else {
         return Ok(());
     };
@@ -433,6 +448,60 @@ async fn local_executor(config: &Config) -> Result<LocalExecutor, AppError> {
         ..LocalConfig::new(data_dir, kaniko).map_err(io("finding this program"))?
     };
     Ok(LocalExecutor::new(local)?)
+}
+
+async fn kubernetes_executor(
+    config: &Config,
+    settings: &KubernetesSettings,
+) -> Result<KubernetesExecutor, AppError> {
+    let read = |setting: &str, path: &Option<PathBuf>| {
+        path.as_ref()
+            .map(|path| kubernetes::read_setting(setting, path))
+            .transpose()
+    };
+    let template = match &settings.pod_template {
+        Some(path) => PodTemplate::load(path)?,
+        None => PodTemplate::default(),
+    };
+    let registry = &config.registry;
+    let kubernetes = KubernetesConfig {
+        kubeconfig: settings.kubeconfig.clone(),
+        context: settings.context.clone(),
+        namespace: settings.namespace.clone(),
+        namespace_per_org: settings.namespace_per_org,
+        egress_allowed: settings.egress_allowed.clone(),
+        registries: std::iter::once(&registry.host)
+            .chain(&registry.mirrors)
+            .cloned()
+            .collect(),
+        running_per_org_max: u32::try_from(config.queue.running_per_org_max).unwrap_or(u32::MAX),
+        fetch_image: settings.fetch_image.clone(),
+        kaniko_image: settings.kaniko_image.clone(),
+        gateway_url: settings.gateway_url.clone(),
+        template,
+        classes: Arc::new(classes(config)?),
+        archive: upload_limits(config).archive,
+        git: GitRules {
+            http_allowed: config.git_http_allowed,
+            private_addresses_allowed: config.git_private_addresses_allowed,
+            ..GitRules::default()
+        },
+        git_ca: read("git_ca_file", &config.git_ca_file)?,
+        docker_config: read("registry_docker_config", &config.registry_docker_config)?.map(SecretText::new),
+        registry_ca: read("registry_ca_file", &config.registry_ca_file)?,
+    };
+    Ok(KubernetesExecutor::new(kubernetes).await?)
+}
+
+/// On this machine every build may use the same.
+fn classes(config: &Config) -> Result<ResourceClasses, AppError> {
+    let Some(settings) = &config.kubernetes else {
+        return Ok(ResourceClasses::only(config.limits));
+    };
+    match &settings.resource_classes {
+        Some(path) => Ok(ResourceClasses::load(path, config.limits)?),
+        None => Ok(ResourceClasses::within(config.limits)),
+    }
 }
 
 fn find_kaniko() -> PathBuf {

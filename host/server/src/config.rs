@@ -11,7 +11,7 @@ use secrecy::ExposeSecret as _;
 use self::sources::Values;
 use crate::{
     driver::RegistrySettings,
-    executor::local::{Limits, UserNamespace},
+    executor::{Limits, local::UserNamespace},
     maintenance::Retention,
     vault::MasterKeySource,
 };
@@ -19,12 +19,14 @@ use crate::{
 /// Also where its file was replaced since it started.
 const THIS_PROGRAM: &str = "/proc/self/exe";
 
+mod kubernetes;
 mod parse;
 pub mod settings;
 mod sources;
 #[cfg(test)]
 mod tests;
 
+pub use kubernetes::KubernetesSettings;
 pub use sources::{Origin, Sources};
 
 /// Everything that an operator can set, checked.
@@ -41,6 +43,8 @@ pub struct Config {
     pub registry: RegistrySettings,
     pub registry_docker_config: Option<PathBuf>,
     pub registry_ca_file: Option<PathBuf>,
+    /// None: builds run on this machine.
+    pub kubernetes: Option<KubernetesSettings>,
     pub kaniko: Option<PathBuf>,
     pub runtime: Option<PathBuf>,
     pub user_namespace: Option<UserNamespace>,
@@ -83,6 +87,12 @@ pub struct PluginSettings {
 pub struct TlsFiles {
     pub certificate: PathBuf,
     pub key: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExecutorKind {
+    Local,
+    Kubernetes,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,6 +187,7 @@ impl Config {
         let git_private_addresses_allowed = values.get("git_private_addresses_allowed", parse::boolean);
         let git_ca_file = values.optional("git_ca_file", parse::path);
         let plugins = Self::read_plugins(values);
+        let kubernetes = KubernetesSettings::read(values);
         let policy_dir = values.optional("policy_dir", parse::path);
         let shutdown_deadline = values.get("shutdown_deadline", parse::duration);
         let store_cache_bytes = values.get("store_cache_bytes", parse::size);
@@ -196,6 +207,7 @@ impl Config {
             },
             registry_docker_config,
             registry_ca_file,
+            kubernetes: kubernetes?,
             kaniko,
             runtime,
             queue_per_org_max: queue_per_org_max?,

@@ -22,12 +22,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     clock,
     error::{Error, Result},
-    executor::{Executor, local::Limits},
+    executor::{Executor, classes::ResourceClasses},
     hooks::Gates,
     outbox::Outbox,
     registry::Registry,
     secrets::Secrets,
-    sources::contexts::ContextStore,
+    sources::contexts::{ContextStore, grants::ContextGrants},
     store::{Created, Idempotency, Store, logs::LogStore},
     vault::Vault,
 };
@@ -53,7 +53,7 @@ pub struct Settings {
     pub retry: RetryPolicy,
     pub log_bytes_max: u64,
     pub registry: RegistrySettings,
-    pub limits: Limits,
+    pub classes: Arc<ResourceClasses>,
     pub queue_per_org_max: usize,
     /// How long a build waits for somebody to approve it.
     pub hold_timeout_ms: i64,
@@ -79,6 +79,8 @@ pub struct Parts {
     /// What organizations keep for their builds.
     pub secrets: Arc<Secrets>,
     pub contexts: Arc<ContextStore>,
+    /// For runs that have no disk in common with the gateway.
+    pub grants: Arc<ContextGrants>,
     pub executor: Arc<dyn Executor>,
     pub registry: Registry,
     /// What judges builds: the organizations' policies.

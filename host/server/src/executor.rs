@@ -8,15 +8,25 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 use futures::stream::BoxStream;
 use ignite_core::{
     ids::{OrgId, RunId},
+    redact::is_too_short,
     run::{FetchReport, ObservedRun, RunEnd},
-    secrets::RunSecrets,
+    secrets::{GitLogin, RunSecrets},
     spec::{ArgValue, GitSource},
 };
 use serde::{Deserialize, Serialize};
 
+use crate::sources::{
+    archive::ArchiveLimits, contexts::grants::ContextGrant, fetch::FetchPlan, git::GitRules,
+};
+
+pub mod classes;
 pub mod conformance;
+mod cursor;
+pub mod kubernetes;
 pub mod local;
 pub mod scripted;
+
+pub use cursor::RawCursor;
 
 /// Everything an executor needs to run one attempt of one platform of a build.
 ///
@@ -38,6 +48,12 @@ pub struct RunPlan {
     pub secrets: RunSecrets,
     /// For the fetch and the build step together.
     pub timeout: Duration,
+    /// How a fetch step elsewhere gets the archive; the local one reads it from its path.
+    #[serde(skip)]
+    pub context_grant: Option<ContextGrant>,
+    /// Name of the [`classes::ResourceClasses`] member that says what it may use; None: the default.
+    #[serde(default)]
+    pub resource_class: Option<String>,
     /// Once it has fetched, the run waits for [`Executor::go_ahead`] before it builds. The wait counts towards `timeout`.
     #[serde(default)]
     pub gated: bool,
@@ -55,20 +71,83 @@ pub enum RunSource {
     Git(GitSource),
 }
 
-/// A position in a run's raw log. Opaque to all but the executor that made it; ordered within one run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RawCursor(pub u64);
+/// What one run may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    pub memory_bytes: u64,
+    /// Thousandths of a core.
+    pub cpu_millis: u64,
+    /// Context, root tree and log together. Measured now and then, so a fast writer gets somewhat beyond.
+    pub disk_bytes: u64,
+    /// Processes and threads; on Kubernetes the kubelet's setting counts.
+    pub pids: u64,
+}
+
+// === impl RunPlan ===
+
+impl RunPlan {
+    /// The login for the source, which nobody but the fetch step of a git source is given.
+    pub(crate) fn git_login(&self) -> Option<&GitLogin> {
+        match self.source {
+            RunSource::Git(_) => self.secrets.git.as_ref(),
+            RunSource::Archive { .. } => None,
+        }
+    }
+
+    /// What the fetch step is told.
+    pub(crate) fn fetch_plan(&self, limits: ArchiveLimits, git: GitRules) -> FetchPlan {
+        let args = || self.build_args.iter();
+        FetchPlan {
+            source: self.source.clone(),
+            dockerfile: self.dockerfile.clone(),
+            limits,
+            git,
+            has_login: self.git_login().is_some(),
+            build_args: args()
+                .map(|(name, value)| (name.clone(), value.is_secret()))
+                .collect(),
+            unmasked: args()
+                .filter(|(_, value)| value.is_secret() && is_too_short(value.reveal()))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        }
+    }
+}
 
 /// What happens in a run, in order.
 #[derive(Debug)]
 pub enum RunEvent {
+    /// The run cannot begin yet, and why, fit for the user; None: it no longer waits. Sent again after each `follow`.
+    Waiting { reason: Option<String> },
     /// The fetch step is done. Sent again after each `follow` that starts behind it: receivers must not mind.
     Fetched(FetchReport),
-    /// Raw, unredacted log bytes; `end` is the position behind the last of them. The log is a byte stream: for
-    /// the local executor `end` is the byte offset in the run's log file.
+    /// Raw, unredacted log bytes; `end` is the position behind the last of them. The log is a byte stream, and these bytes
+    /// follow the last event's: for the local executor `end` is the byte offset in the run's log file.
     Output { bytes: bytes::Bytes, end: RawCursor },
+    /// A part of the log is gone, or cannot be shown not to be. `end` is the position behind it. Never sent twice to those who
+    /// follow from there.
+    Gap {
+        /// When the last line before it was written, in milliseconds since 1970; None if it is the log's first.
+        after_ms: Option<i64>,
+        /// When the first line behind it was written; None if nothing follows.
+        before_ms: Option<i64>,
+        end: RawCursor,
+    },
     /// The run is over and every byte of its log was sent. Always the last event.
     Ended(RunEnd),
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory_bytes: 4 << 30,
+            cpu_millis: 2000,
+            disk_bytes: 20 << 30,
+            pids: 4096,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,7 @@
 mod follower;
 mod hub;
 mod pipeline;
+mod position;
 mod scan;
 #[cfg(test)]
 mod tests;

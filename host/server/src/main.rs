@@ -18,7 +18,10 @@ use ignite_server::{
     executor,
     policies::schema,
     principal::Scope,
-    sources,
+    sources::{
+        self,
+        fetch::pod::{self, PodFolders},
+    },
     store::{
         DataDir,
         backup::{self, BackupError},
@@ -55,7 +58,7 @@ fn main() -> ExitCode {
         Some(("import", sub)) => import(sub, sources_of(&matches)),
         Some(("rotate-keys", sub)) => rotate_keys(sub, sources_of(&matches)),
         Some(("supervise", sub)) => Ok(executor::local::supervise(run_dir(sub))),
-        Some(("fetch", sub)) => Ok(sources::fetch::run(run_dir(sub))),
+        Some(("fetch", sub)) => Ok(fetch(sub)),
         Some((name, _)) => Err(format!("{name} is no command")),
     };
     outcome.unwrap_or_else(|message| {
@@ -126,10 +129,30 @@ fn command() -> Command {
                 .hide(true)
                 .arg(path_arg("run-dir", "The run's directory")),
         )
-        .subcommand(
-            Command::new("fetch")
-                .hide(true)
-                .arg(path_arg("run-dir", "The run's directory")),
+        .subcommand(fetch_command())
+}
+
+fn fetch_command() -> Command {
+    let folder =
+        |name: &'static str, help: &'static str| path_arg(name, help).required(false).requires("pod");
+    Command::new("fetch")
+        .hide(true)
+        .arg(path_arg("run-dir", "The run's directory").required(false))
+        .arg(
+            Arg::new("pod")
+                .long("pod")
+                .action(ArgAction::SetTrue)
+                .help("The step is a container of a pod"),
+        )
+        .arg(folder("plan-dir", "The folder with the plan"))
+        .arg(folder("pod-dir", "The folder with the pod's annotations"))
+        .arg(folder("bin-dir", "The folder that the shim is put into"))
+        .arg(folder("shim", "The shim"))
+        .group(
+            ArgGroup::new("where")
+                .args(["run-dir", "pod"])
+                .required(true)
+                .multiple(true),
         )
 }
 
@@ -226,6 +249,21 @@ fn run_dir(matches: &ArgMatches) -> &Path {
     matches
         .get_one::<PathBuf>("run-dir")
         .map_or(Path::new(""), PathBuf::as_path)
+}
+
+fn fetch(matches: &ArgMatches) -> ExitCode {
+    if !matches.get_flag("pod") {
+        return sources::fetch::run(run_dir(matches));
+    }
+    let given = |name: &str, default: PathBuf| matches.get_one(name).cloned().unwrap_or(default);
+    let default = PodFolders::default();
+    pod::run(&PodFolders {
+        plan: given("plan-dir", default.plan),
+        pod: given("pod-dir", default.pod),
+        run: given("run-dir", default.run),
+        bin: given("bin-dir", default.bin),
+        shim: given("shim", default.shim),
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, String> {

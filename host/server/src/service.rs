@@ -28,7 +28,7 @@ use crate::{
     principal::{Principal, Scope},
     registry::import::Importer,
     secrets::Secrets,
-    sources::contexts::{ContextStore, StoredContext, UploadLimits},
+    sources::contexts::{ContextStore, StoredContext, UploadLimits, grants::ContextGrants},
     store::{BuildFilter, ContextRow, Created, Idempotency, Store, StoreError, logs::LogStore},
     unsaid::Unsaid,
     vault::Vault,
@@ -41,11 +41,13 @@ mod judging;
 mod notifications;
 mod plugins;
 mod policies;
+mod run_context;
 mod secrets;
 #[cfg(test)]
 mod tests;
 
 use judging::Judgement;
+pub(crate) use run_context::refused;
 
 /// A server-streaming response.
 pub type Streaming<T> = BoxStream<'static, Result<T>>;
@@ -71,6 +73,8 @@ pub struct Service {
     pub(crate) vault: Arc<Vault>,
     pub(crate) secrets: Arc<Secrets>,
     pub(crate) contexts: Arc<ContextStore>,
+    /// What lets a run read its context.
+    pub(crate) grants: Arc<ContextGrants>,
     pub(crate) driver: Arc<Driver>,
     pub policies: Arc<Policies>,
     /// The same, as the path of a build sees them.

@@ -17,13 +17,12 @@
 
 use std::sync::Arc;
 
-use hmac::{Hmac, KeyInit as _, Mac as _};
+use hmac::Mac as _;
 use ignite_core::{
     ids::{BuildId, OrgId, RunId},
     spec::BuildSpec,
 };
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::{
@@ -41,6 +40,7 @@ mod rotate;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use key::hmac;
 use key::{KEY_BYTES, Key};
 use keyring::{Keyring, Root, RootKeys};
 pub use master::{FROM_STDIN, MASTER_KEY_VARIABLE, MasterKey, MasterKeyId, MasterKeySource};
@@ -49,7 +49,6 @@ pub use rotate::Resealed;
 const SEALED: u8 = 2;
 const SEALED_OF_OLD: u8 = 1;
 const HEADER_BYTES: usize = 5;
-const SHA256_BLOCK_BYTES: usize = 64;
 /// The value that only the right key opened, in stores without data keys.
 const OLD_CHECK_BINDING: &[u8] = b"key-check\0";
 
@@ -243,12 +242,7 @@ impl Vault {
     /// Tells equal messages of one kind, over rotations of any key too. Made with a key, as HMAC-SHA256: a plain hash of a request
     /// would let who has the store alone try out short secrets in it.
     pub fn fingerprint(&self, kind: &str, message: &[u8]) -> [u8; 32] {
-        // HMAC fills its key up with zeros.
-        let mut block = Zeroizing::new([0; SHA256_BLOCK_BYTES]);
-        for (to, from) in block.iter_mut().zip(self.keyring.root.fingerprint_key.expose()) {
-            *to = *from;
-        }
-        let mac = Hmac::<Sha256>::new((&*block).into())
+        let mac = hmac(self.keyring.root.fingerprint_key.expose())
             .chain_update(kind)
             .chain_update([0])
             .chain_update(message);

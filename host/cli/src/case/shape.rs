@@ -69,6 +69,7 @@ pub(super) fn rules() -> Rules {
         registry: "registry.example".to_owned(),
         git_http_allowed: true,
         private_addresses_allowed: true,
+        resource_classes: Vec::new(),
     }
 }
 

@@ -28,6 +28,7 @@ fn build() -> Build {
         registry: String::new(),
         git_http_allowed: false,
         private_addresses_allowed: false,
+        resource_classes: Vec::new(),
     };
     let spec = check(submission, &rules).unwrap();
     Build::new(
@@ -279,6 +280,27 @@ fn reports_stay_within_bounds_and_the_newest_are_kept() {
 }
 
 #[test]
+fn what_a_run_waits_for_is_shown_until_it_begins_or_ends() {
+    let waiting = |reason: Option<&str>| Event::Waiting {
+        run: run(1),
+        reason: reason.map(str::to_owned),
+    };
+    let mut build = build();
+    changed(&mut build, Event::Started { run: run(1) }, 1);
+    changed(&mut build, waiting(Some("no node has room")), 2);
+    assert_eq!(build.waiting.as_deref(), Some("no node has room"));
+    assert_eq!(
+        apply(&mut build, waiting(Some("no node has room")), 3, &RETRY),
+        Ok(Applied::AlreadySo)
+    );
+    changed(&mut build, waiting(None), 4);
+    assert_eq!(build.waiting, None);
+    changed(&mut build, waiting(Some("no node has room")), 5);
+    changed(&mut build, infrastructure(1), 6);
+    assert_eq!(build.waiting, None);
+}
+
+#[test]
 fn backoff_never_overflows() {
     let retry = RetryPolicy {
         attempts_max: u32::MAX,
@@ -344,6 +366,7 @@ fn expected(model: &Model, event: &Event) -> Expected {
         (
             Stage::Running { .. },
             Event::Fetched { run, .. }
+            | Event::Waiting { run, .. }
             | Event::Progressed { run, .. }
             | Event::Inspected { run, .. }
             | Event::Reported { run, .. },
@@ -372,6 +395,7 @@ fn expected(model: &Model, event: &Event) -> Expected {
             Stage::Pending | Stage::Held | Stage::Running { .. } | Stage::Done(_),
             Event::Started { .. }
             | Event::Fetched { .. }
+            | Event::Waiting { .. }
             | Event::Progressed { .. }
             | Event::Inspected { .. }
             | Event::Reported { .. }
@@ -419,6 +443,7 @@ fn event() -> impl Strategy<Value = Event> {
             run,
             report: FetchReport { resolved_commit: None, context_size_bytes, dockerfile: None },
         }),
+        1 => (run(), proptest::option::of("[ab]")).prop_map(|(run, reason)| Event::Waiting { run, reason }),
         2 => (run(), steps, 0..3_u64).prop_map(|(run, steps, log_bytes)| Event::Progressed { run, steps, log_bytes }),
         1 => Just(Event::CancelRequested),
         1 => (run(), word).prop_map(|(run, word)| Event::Inspected {
@@ -457,6 +482,7 @@ proptest! {
                     let news = matches!(
                         event,
                         Event::Fetched { .. }
+                            | Event::Waiting { .. }
                             | Event::Progressed { .. }
                             | Event::Inspected { .. }
                             | Event::Reported { .. }

@@ -41,6 +41,14 @@ pub fn apply(build: &mut Build, event: Event, now_ms: i64, retry: &RetryPolicy) 
             build.context_size_bytes = report.context_size_bytes;
             Vec::new()
         }
+        Event::Waiting { run, reason } => {
+            require_current(build, run)?;
+            if build.waiting == reason {
+                return Ok(Applied::AlreadySo);
+            }
+            build.waiting = reason;
+            Vec::new()
+        }
         Event::Progressed {
             run,
             steps,
@@ -116,6 +124,7 @@ pub fn apply(build: &mut Build, event: Event, now_ms: i64, retry: &RetryPolicy) 
             if let Some(last) = build.runs.last_mut() {
                 last.ended_at_ms = Some(now_ms);
             }
+            build.waiting = None;
             end(build, run, outcome, now_ms, retry)
         }
     };

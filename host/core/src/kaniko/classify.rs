@@ -8,8 +8,8 @@ use super::{
     verdict::{Facts, Verdict},
 };
 use crate::{
-    build::FailureReason,
-    run::{EndCause, FetchFailure, RunEnd},
+    build::{Failure, FailureReason},
+    run::{Disruption, EndCause, FetchFailure, RunEnd},
 };
 
 /// How registries, and the client in Kaniko, say that a login is missing, wrong, expired or not enough.
@@ -53,8 +53,26 @@ pub fn classify(end: &RunEnd, reader: &LogReader, facts: &Facts<'_>) -> Verdict 
             Verdict::infrastructure("the run was stopped, though nobody cancelled the build")
         }
         EndCause::Lost { message } => Verdict::infrastructure(message.clone()),
+        EndCause::Disrupted { how, message } => disrupted(*how, message),
     };
     verdict.with_refs(reader.pushed())
+}
+
+fn disrupted(how: Disruption, message: &str) -> Verdict {
+    let reason = match how {
+        Disruption::Evicted | Disruption::Preempted => FailureReason::Evicted,
+        Disruption::NodeLost
+        | Disruption::Deleted
+        | Disruption::ImagePull
+        | Disruption::NotStarted
+        | Disruption::Unscheduled => FailureReason::Internal,
+    };
+    Verdict::Infrastructure {
+        failure: Failure {
+            reason,
+            message: message.to_owned(),
+        },
+    }
 }
 
 fn succeeded(end: &RunEnd, reader: &LogReader) -> Verdict {

@@ -181,6 +181,7 @@ mod tests {
             registry: "registry.example.com".to_owned(),
             git_http_allowed: false,
             private_addresses_allowed: false,
+            resource_classes: Vec::new(),
         };
         check(submission, &rules).unwrap()
     }

@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    build::FailureReason,
-    run::{EndCause, FetchFailure, RunEnd},
+    build::{Failure, FailureReason},
+    run::{Disruption, EndCause, FetchFailure, RunEnd},
 };
 
 const FRESH: &str = include_str!("logs/fresh.log");
@@ -320,6 +320,17 @@ fn only_our_own_faults_are_worth_another_attempt() {
     };
     for cause in [fetch, EndCause::Lost { message }, EndCause::Stopped] {
         assert!(matches!(of(cause, FACTS), Verdict::Infrastructure { .. }));
+    }
+    for (how, reason) in [
+        (Disruption::Evicted, FailureReason::Evicted),
+        (Disruption::Preempted, FailureReason::Evicted),
+        (Disruption::NodeLost, FailureReason::Internal),
+        (Disruption::Deleted, FailureReason::Internal),
+    ] {
+        let message = "why".to_owned();
+        let cause = EndCause::Disrupted { how, message };
+        let is_told = |failure: &Failure| failure.reason == reason && failure.message == "why";
+        assert!(matches!(of(cause, FACTS), Verdict::Infrastructure { failure } if is_told(&failure)));
     }
     let cancelled = Facts {
         cancel_requested: true,

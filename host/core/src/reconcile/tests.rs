@@ -30,6 +30,7 @@ fn pending(n: u64) -> Build {
         registry: String::new(),
         git_http_allowed: false,
         private_addresses_allowed: false,
+        resource_classes: Vec::new(),
     };
     let spec = check(submission, &rules).unwrap();
     Build::new(

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use super::{Violations, keyed};
+use super::{Rules, Violations, keyed};
+
+/// Names the resource class of a build: how much it may use.
+pub const RESOURCES_LABEL: &str = "ignite.dodil.io/resources";
 
 const LABELS_MAX: usize = 64;
 const PREFIX_BYTES_MAX: usize = 253;
 const NAME_BYTES_MAX: usize = 63;
 
-pub(super) fn check_labels(labels: &BTreeMap<String, String>, found: &mut Violations) {
+pub(super) fn check_labels(labels: &BTreeMap<String, String>, rules: &Rules, found: &mut Violations) {
     if labels.len() > LABELS_MAX {
         found.add("labels", format!("must be at most {LABELS_MAX}"));
         return;
@@ -32,6 +35,16 @@ pub(super) fn check_labels(labels: &BTreeMap<String, String>, found: &mut Violat
                 ),
             );
         }
+    }
+    let classes = &rules.resource_classes;
+    if let Some(class) = labels.get(RESOURCES_LABEL)
+        && !classes.is_empty()
+        && !classes.contains(class)
+    {
+        found.add(
+            keyed("labels", RESOURCES_LABEL),
+            format!("must be one of {}", classes.join(", ")),
+        );
     }
 }
 

@@ -97,7 +97,7 @@ fn apply(
             if before.as_ref() == Some(value) {
                 return None;
             }
-            check_labels(&spec.labels, found);
+            check_labels(&spec.labels, rules, found);
             Some(format!("label {key} set to {value:?}"))
         }
         Change::RemoveLabel(key) => {

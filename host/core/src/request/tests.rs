@@ -9,6 +9,7 @@ fn rules() -> Rules {
         registry: "registry.example.com:5000".to_owned(),
         git_http_allowed: false,
         private_addresses_allowed: false,
+        resource_classes: Vec::new(),
     }
 }
 
@@ -485,6 +486,24 @@ fn build_args_have_arg_names_and_fit_an_environment() {
     assert_eq!(refused(|s| s.build_args = many(257, 1)), ["build_args"]);
     let long = "A ".repeat(1000);
     assert!(refused(|s| s.build_args = args(&long, ""))[0].len() < 100);
+}
+
+#[test]
+fn a_resource_class_is_one_that_there_is() {
+    let label = |class: &str| {
+        let class = class.to_owned();
+        move |s: &mut Submission| {
+            s.labels.insert(RESOURCES_LABEL.to_owned(), class);
+        }
+    };
+    let classes = Rules {
+        resource_classes: vec!["small".to_owned(), "large".to_owned()],
+        ..rules()
+    };
+    assert_eq!(refused_under(&classes, label("small")), NONE);
+    let field = format!("labels[\"{RESOURCES_LABEL}\"]");
+    assert_eq!(refused_under(&classes, label("huge")), [field]);
+    assert_eq!(refused_under(&rules(), label("huge")), NONE);
 }
 
 #[test]

@@ -221,6 +221,7 @@ fn rules() -> Rules {
         registry: "registry.example.com".to_owned(),
         git_http_allowed: false,
         private_addresses_allowed: false,
+        resource_classes: Vec::new(),
     }
 }
 

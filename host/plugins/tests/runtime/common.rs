@@ -129,6 +129,7 @@ pub fn spec() -> BuildSpec {
         registry: "registry.example.com".to_owned(),
         git_http_allowed: false,
         private_addresses_allowed: false,
+        resource_classes: Vec::new(),
     };
     request::check(submission, &rules).unwrap()
 }

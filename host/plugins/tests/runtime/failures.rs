@@ -114,6 +114,7 @@ async fn outcome(chain: &Chain, hook: Hook) -> Outcome {
                 registry: "registry.example.com".to_owned(),
                 git_http_allowed: false,
                 private_addresses_allowed: false,
+                resource_classes: Vec::new(),
             };
             let judged = chain.judge(&caller, &spec, &rules, &|_| false).await;
             Outcome {

@@ -75,12 +75,8 @@ impl Authenticator {
     fn authenticate_at(&self, header: Option<&str>, now: SystemTime) -> Result<Arc<Principal>> {
         let header = header
             .ok_or_else(|| unauthenticated("a token is needed: send `authorization: Bearer <token>`"))?;
-        let token = match header.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
-                token.trim()
-            }
-            Some(_) | None => return Err(unauthenticated("the authorization must be `Bearer <token>`")),
-        };
+        let token =
+            bearer(header).ok_or_else(|| unauthenticated("the authorization must be `Bearer <token>`"))?;
         let sha256: [u8; 32] = Sha256::digest(token.as_bytes()).into();
         let tokens = self.tokens();
         let entry = tokens
@@ -166,7 +162,14 @@ pub(super) fn authenticate(
         .map_err(|error| Box::new(context.respond(context.report(&error))))
 }
 
-fn header_of(headers: &HeaderMap) -> Result<Option<&str>> {
+/// The token in an `Authorization` header.
+pub(super) fn bearer(header: &str) -> Option<&str> {
+    let (scheme, token) = header.split_once(' ')?;
+    Some(token.trim()).filter(|token| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
+}
+
+/// The one `Authorization` header, if there is one.
+pub(super) fn header_of(headers: &HeaderMap) -> Result<Option<&str>> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let first = values.next();
     if values.next().is_some() {

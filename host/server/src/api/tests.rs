@@ -27,6 +27,7 @@ use crate::{
 
 mod grpc;
 mod http;
+mod internal;
 mod notifications;
 mod serving;
 
@@ -74,7 +75,7 @@ impl Server {
     /// These routes instead, behind authentication.
     async fn with(calls: impl FnOnce(&CancellationToken) -> Router) -> Self {
         Self::serve(None, |authenticator, closing| {
-            super::assemble(calls(closing), authenticator, closing)
+            super::assemble(calls(closing), Router::new(), authenticator, closing)
         })
         .await
     }

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use kube::Client;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -11,7 +10,7 @@ use super::{App, AppError, Opening};
 use crate::{
     api::listener,
     config::Config,
-    executor::Executor,
+    executor::{Executor, kubernetes},
     standby::{self, Active, Standby},
     store::{DataDirError, OpenError, Tenure},
 };
@@ -46,9 +45,10 @@ pub(super) async fn turn(
     };
     // One provider for everything in the process that speaks TLS; a second installation changes nothing.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = Client::try_default()
-        .await
-        .map_err(|error| AppError::Cluster(Box::new(error)))?;
+    let settings = config.kubernetes.as_ref();
+    let kubeconfig = settings.and_then(|settings| settings.kubeconfig.as_deref());
+    let context = settings.and_then(|settings| settings.context.as_deref());
+    let client = kubernetes::connect(kubeconfig, context).await?;
     let standby = Standby::new(client, lease, standby::identity());
 
     let elected = CancellationToken::new();

@@ -1,11 +1,17 @@
 //! From text to values. An error says what would be right: it ends the sentence "… is not".
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
 
 use bytesize::ByteSize;
 use tracing_subscriber::EnvFilter;
+use url::Url;
 
-use super::LogFormat;
+use super::{ExecutorKind, LogFormat};
 
 /// Timeouts are counted in seconds.
 const PERIOD_MIN: Duration = Duration::from_secs(1);
@@ -108,5 +114,63 @@ pub(super) fn log_level(text: &str) -> Result<String, String> {
     match EnvFilter::try_new(text) {
         Ok(_) if !text.is_empty() => Ok(text.to_owned()),
         Ok(_) | Err(_) => Err("a level, or directives such as info,ignite_server=debug".to_owned()),
+    }
+}
+
+pub(super) fn executor(text: &str) -> Result<ExecutorKind, String> {
+    match text {
+        "local" => Ok(ExecutorKind::Local),
+        "kubernetes" => Ok(ExecutorKind::Kubernetes),
+        _ => Err("local or kubernetes".to_owned()),
+    }
+}
+
+/// A DNS label that leaves room for an organization's name behind it.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    const BYTES_MAX: usize = 40;
+    let alnum = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let ends_well = bytes.first().is_some_and(alnum) && bytes.last().is_some_and(alnum);
+    if ends_well && bytes.len() <= BYTES_MAX && bytes.iter().all(|byte| alnum(byte) || *byte == b'-') {
+        Ok(text.to_owned())
+    } else {
+        Err(format!(
+            "a namespace's name: at most {BYTES_MAX} lower-case letters, digits and dashes"
+        ))
+    }
+}
+
+pub(super) fn text(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("a name".to_owned()),
+        text => Ok(text.to_owned()),
+    }
+}
+
+pub(super) fn http_url(text: &str) -> Result<Url, String> {
+    let is_plain = |url: &Url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    };
+    text.parse()
+        .ok()
+        .filter(is_plain)
+        .ok_or_else(|| "an http or https URL such as http://ignite.ignite.svc:8080".to_owned())
+}
+
+pub(super) fn address_range(text: &str) -> Result<String, String> {
+    let is_range = || {
+        let (address, bits) = text.split_once('/')?;
+        let address: IpAddr = address.parse().ok()?;
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        Some(bits.parse::<u8>().ok()? <= most)
+    };
+    match is_range() {
+        Some(true) => Ok(text.to_owned()),
+        Some(false) | None => Err("an address range such as 10.1.2.0/24".to_owned()),
     }
 }

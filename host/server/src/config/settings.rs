@@ -71,6 +71,53 @@ pub const SETTINGS: &[Setting] = &[
         "registry_ca_file",
         "PEM file of authorities that registries' certificates may be of, beside the system's",
     ),
+    setting(
+        "executor",
+        "local",
+        "Where builds run: local, in sandboxes on this machine, or kubernetes, as pods",
+    ),
+    unset(
+        "kubernetes_kubeconfig",
+        "How to reach the cluster [default: as a pod of it, else KUBECONFIG, else ~/.kube/config]",
+    ),
+    unset(
+        "kubernetes_context",
+        "Context of the kubeconfig [default: its current one]",
+    ),
+    setting(
+        "kubernetes_namespace",
+        "ignite-builds",
+        "Namespace of build pods. No other gateway may have the same one: it is how a gateway knows its pods",
+    ),
+    setting(
+        "kubernetes_namespace_per_org",
+        "false",
+        "Give each organization a namespace of its own, <kubernetes_namespace>-<organization>, with quota, limits and network policy",
+    ),
+    unset(
+        "kubernetes_egress_allowed",
+        "Private address ranges that builds in such namespaces may reach beside registry and gateway, such as 10.1.2.0/24, separated by commas",
+    ),
+    unset(
+        "kubernetes_fetch_image",
+        "Image with ignited, git and ssh, in which sources are fetched; required for kubernetes",
+    ),
+    unset(
+        "kubernetes_kaniko_image",
+        "Image with Kaniko at /kaniko/executor; required for kubernetes",
+    ),
+    unset(
+        "kubernetes_gateway_url",
+        "How build pods reach this gateway, to fetch uploaded contexts, such as http://ignite.ignite.svc:8080; required for kubernetes",
+    ),
+    unset(
+        "kubernetes_pod_template",
+        "YAML file with part of a PodSpec for build pods: nodeSelector, tolerations, affinity, env for proxies and the like",
+    ),
+    unset(
+        "kubernetes_resource_classes",
+        "TOML file of resource classes [default: small, medium and large: a quarter, half and all of build_*_max]",
+    ),
     unset(
         "kaniko",
         "Kaniko's executor [default: kaniko-executor in PATH, then /kaniko/executor]",

@@ -88,6 +88,12 @@ fn every_setting_that_is_checked_is_told_when_all_are_wrong() {
         "git_ca_file",
         "registry_ca_file",
         "kaniko",
+        "kubernetes_context",
+        "kubernetes_fetch_image",
+        "kubernetes_kaniko_image",
+        "kubernetes_kubeconfig",
+        "kubernetes_pod_template",
+        "kubernetes_resource_classes",
         "runtime",
         "policy_dir",
     ];
@@ -181,4 +187,41 @@ fn a_file_that_is_not_there_is_an_error() {
             .to_string()
             .contains("cannot be read")
     );
+}
+
+#[test]
+fn builds_on_kubernetes_need_to_be_told_of_images_and_the_way_back() {
+    let load = |flags: &[(&str, &str)]| {
+        Config::load(Sources {
+            flags: map(flags),
+            ..Sources::default()
+        })
+    };
+    assert!(load(&[]).unwrap().kubernetes.is_none());
+    let errors = load(&[("executor", "kubernetes")]).unwrap_err();
+    let told: Vec<_> = errors.iter().map(|error| error.setting.as_str()).collect();
+    let needed = [
+        "kubernetes_fetch_image",
+        "kubernetes_kaniko_image",
+        "kubernetes_gateway_url",
+    ];
+    assert_eq!(told, needed);
+    let set = [
+        ("executor", "kubernetes"),
+        ("kubernetes_fetch_image", "ignite:1"),
+        ("kubernetes_kaniko_image", "kaniko:1"),
+        ("kubernetes_gateway_url", "http://ignite.ignite.svc:8080"),
+        ("kubernetes_egress_allowed", "10.0.0.0/8,fd00::/8"),
+    ];
+    let settings = load(&set).unwrap().kubernetes.unwrap();
+    assert_eq!(settings.egress_allowed, ["10.0.0.0/8", "fd00::/8"]);
+    assert_eq!(settings.namespace, "ignite-builds");
+    for (name, wrong) in [
+        ("kubernetes_namespace", "Builds"),
+        ("kubernetes_egress_allowed", "10.0.0.0/33"),
+        ("kubernetes_gateway_url", "http://me:secret@ignite/"),
+    ] {
+        let errors = load(&[set.as_slice(), &[(name, wrong)]].concat()).unwrap_err();
+        assert_eq!(errors[0].setting, name);
+    }
 }

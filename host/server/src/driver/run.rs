@@ -5,10 +5,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chrono::{DateTime, SecondsFormat};
 use futures::StreamExt as _;
 use ignite_core::{
     build::{Event, Failure, FailureReason, Image, Outcome, Word},
-    ids::RunId,
+    ids::{ContextId, OrgId, RunId},
     kaniko::{self, CommandPlan, Facts, LogReader, Verdict},
     run::{EndCause, RunEnd},
     secrets::{RunSecrets, SecretText},
@@ -22,11 +23,11 @@ use super::{
 use crate::{
     clock,
     error::{Error, Result},
-    executor::{ExecutorError, RawCursor, RunEvent, RunPlan, RunSource},
+    executor::{ExecutorError, RawCursor, RunEvent, RunPlan, RunSource, classes::ResourceClasses},
     hooks::Gate,
     logs::Pipeline,
     secrets::Snapshot,
-    sources::contexts::ContextFile,
+    sources::contexts::{ContextFile, grants::ContextGrant},
     store::StoreError,
 };
 use tokio::time::Instant;
@@ -44,6 +45,9 @@ const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 const EXECUTOR_FAILURES_MAX: u32 = 10;
 /// A stream of events that lasted this long was no failure, however it ended: some executors cut idle ones.
 const STREAM_LASTS_MIN: Duration = Duration::from_secs(10);
+
+/// What a grant to read the context lasts longer than the run may.
+const GRANT_SPARE: Duration = Duration::from_secs(300);
 
 /// How often our own side of an attempt may fail in a row before the attempt ends as failed.
 const DRIVE_FAILURES_MAX: u32 = 10;
@@ -333,8 +337,21 @@ fn plan(
         build_args: spec.resolved_build_args(|name| snapshot.build_secret(name))?,
         secrets: snapshot.given.clone(),
         timeout: spec.timeout(),
+        context_grant: match spec.source() {
+            Source::Archive(id) => Some(grant(driver, &build.org, run, id, spec.timeout())),
+            Source::Git(_) => None,
+        },
+        resource_class: ResourceClasses::asked(spec.labels()).map(str::to_owned),
         gated,
     })
+}
+
+/// For as long as a run may wait for its place and then be at work.
+fn grant(driver: &Driver, org: &OrgId, run: RunId, context: &ContextId, timeout: Duration) -> ContextGrant {
+    let lasts = timeout.saturating_mul(2).saturating_add(GRANT_SPARE);
+    let lasts_ms = i64::try_from(lasts.as_millis()).unwrap_or(i64::MAX);
+    let expires_at_ms = clock::now_ms().saturating_add(lasts_ms);
+    driver.parts.grants.grant(run, org, context, expires_at_ms)
 }
 
 /// Follows the run to its end, through broken streams and requests to stop. With the end comes what `gate`, if there is one,
@@ -386,6 +403,11 @@ async fn follow(
                         acted.map_err(Error::internal)?;
                     }
                 }
+                Some(Ok(RunEvent::Waiting { reason })) => {
+                    // A scheduler's words, and they may name what is not to stand in the record.
+                    let reason = reason.map(|reason| pipeline.redact_text(&reason));
+                    driver.apply(live, Event::Waiting { run, reason }).await?;
+                }
                 Some(Ok(RunEvent::Output { bytes, end })) => {
                     failures = 0;
                     let new = known.look(driver, &build, run, spec).await?;
@@ -398,6 +420,19 @@ async fn follow(
                         .map_err(Error::internal)?;
                     *from = end;
                     progress(driver, live, run, pipeline).await?;
+                }
+                Some(Ok(RunEvent::Gap {
+                    after_ms,
+                    before_ms,
+                    end,
+                })) => {
+                    failures = 0;
+                    let text = gap_text(after_ms, before_ms);
+                    pipeline
+                        .gap(&text, end, clock::now_ms())
+                        .await
+                        .map_err(Error::internal)?;
+                    *from = end;
                 }
                 Some(Ok(RunEvent::Ended(end))) => return Ok((end, word)),
                 Some(Err(error)) => break error,
@@ -415,6 +450,21 @@ async fn follow(
         }
         tokio::time::sleep(TRY_AGAIN_AFTER).await;
     }
+}
+
+/// What the build's log says where a part of it is gone.
+fn gap_text(after_ms: Option<i64>, before_ms: Option<i64>) -> String {
+    let shown = |ms: Option<i64>| {
+        let time = ms.and_then(DateTime::from_timestamp_millis);
+        time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
+    };
+    let when = match (shown(after_ms), shown(before_ms)) {
+        (Some(after), Some(before)) => format!(" (between {after} and {before})"),
+        (Some(after), None) => format!(" (after {after})"),
+        (None, Some(before)) => format!(" (before {before})"),
+        (None, None) => String::new(),
+    };
+    format!("the cluster lost part of the log here{when}")
 }
 
 /// Records the steps when they changed.
@@ -448,7 +498,8 @@ async fn outcome(
         message: pipeline.redact_text(&failure.message),
         ..failure
     };
-    let limits = driver.settings.limits;
+    let class = ResourceClasses::asked(spec.labels());
+    let limits = driver.settings.classes.get(class).limits;
     let facts = Facts {
         dockerfile: spec.dockerfile(),
         timeout: spec.timeout(),

@@ -14,7 +14,7 @@ mod cases;
 
 pub use cases::*;
 
-use crate::executor::{Executor, ExecutorError, RawCursor, RunEvent, RunPlan};
+use crate::executor::{Executor, ExecutorError, RawCursor, RunEvent, RunPlan, RunSource};
 
 /// Nothing a case waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -38,6 +38,13 @@ pub trait Fixture: Send + Sync {
     /// its own, limited to 96 MiB of memory and 256 MiB of disk.
     async fn plan(&self, dockerfile: &str) -> RunPlan;
 
+    /// Has the run's source away, so that its fetch step cannot get it.
+    fn withhold_source(&self, plan: &mut RunPlan) {
+        if let RunSource::Archive { path, .. } = &mut plan.source {
+            path.set_extension("missing");
+        }
+    }
+
     /// Takes the ground from under a live run, as a lost node or a killed supervisor would.
     async fn lose(&self, run: RunId);
 
@@ -53,6 +60,8 @@ pub trait Fixture: Send + Sync {
 pub struct Story {
     pub log: Vec<u8>,
     pub cursors: Vec<RawCursor>,
+    /// Parts of the log that are gone.
+    pub gaps: usize,
     pub fetched: Option<FetchReport>,
     pub end: RunEnd,
 }
@@ -69,18 +78,26 @@ impl Story {
     }
 }
 
-/// Ensures the run and follows it to its end.
+/// Ensures the run and follows it to its end. Its log is whole.
 pub async fn run(fixture: &dyn Fixture, plan: &RunPlan) -> Result<Story, Broken> {
     let executor = fixture.executor();
     works("ensure", executor.ensure(plan).await)?;
-    follow(&executor, plan.run, RawCursor(0)).await
+    follow(&executor, plan.run, RawCursor::START).await
 }
 
-/// Follows a run to its end.
+/// Follows a run to its end. Its log is whole.
 pub async fn follow(executor: &Arc<dyn Executor>, run: RunId, from: RawCursor) -> Result<Story, Broken> {
+    let story = follow_loss(executor, run, from).await?;
+    holds(story.gaps == 0, "no part of the log is gone", &story)?;
+    Ok(story)
+}
+
+/// Follows a run to its end, which may have taken the end of its log along.
+async fn follow_loss(executor: &Arc<dyn Executor>, run: RunId, from: RawCursor) -> Result<Story, Broken> {
     let mut story = Story {
         log: Vec::new(),
         cursors: Vec::new(),
+        gaps: 0,
         fetched: None,
         end: RunEnd {
             cause: EndCause::Stopped,
@@ -97,6 +114,8 @@ pub async fn follow(executor: &Arc<dyn Executor>, run: RunId, from: RawCursor) -
                     story.log.extend_from_slice(&bytes);
                     story.cursors.push(end);
                 }
+                Ok(RunEvent::Gap { .. }) => story.gaps += 1,
+                Ok(RunEvent::Waiting { .. }) => {}
                 Ok(RunEvent::Ended(end)) => {
                     story.end = end;
                     require(events.next().await.is_none(), "the end is the last event")?;
@@ -113,7 +132,7 @@ pub async fn follow(executor: &Arc<dyn Executor>, run: RunId, from: RawCursor) -
 
 /// Follows until [`SLEEPER`] sleeps; gives the cursor behind the line that says so.
 async fn until_asleep(executor: &Arc<dyn Executor>, run: RunId) -> Result<RawCursor, Broken> {
-    let mut events = executor.follow(run, RawCursor(0));
+    let mut events = executor.follow(run, RawCursor::START);
     let mut log = Vec::new();
     let asleep = async {
         while let Some(event) = events.next().await {
@@ -132,7 +151,7 @@ async fn until_asleep(executor: &Arc<dyn Executor>, run: RunId) -> Result<RawCur
 
 /// Follows until the fetch step is done.
 async fn until_fetched(executor: &Arc<dyn Executor>, run: RunId) -> Verdict {
-    let mut events = executor.follow(run, RawCursor(0));
+    let mut events = executor.follow(run, RawCursor::START);
     let fetched = async {
         while let Some(event) = events.next().await {
             if let Ok(RunEvent::Fetched(_)) = event {

@@ -28,7 +28,7 @@ use ignite_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    executor::{Executor, ExecutorError, RawCursor, RunEvent, RunPlan},
+    executor::{Executor, ExecutorError, Limits, RawCursor, RunEvent, RunPlan},
     sources::{archive::ArchiveLimits, git::GitRules},
 };
 
@@ -42,7 +42,7 @@ mod runs;
 mod runtime;
 mod sandbox;
 mod supervisor;
-mod tree;
+pub(crate) mod tree;
 mod wake;
 mod watch;
 
@@ -86,17 +86,6 @@ pub struct LocalConfig {
 pub struct UserNamespace {
     pub uid_base: u32,
     pub size: u32,
-}
-
-/// What one run may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Limits {
-    pub memory_bytes: u64,
-    /// Thousandths of a core.
-    pub cpu_millis: u64,
-    /// Context, root tree and log together. Measured now and then, so a fast writer gets somewhat beyond.
-    pub disk_bytes: u64,
-    pub pids: u64,
 }
 
 /// See the module.
@@ -175,17 +164,6 @@ impl Default for UserNamespace {
         Self {
             uid_base: 200_000,
             size: 65_536,
-        }
-    }
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            memory_bytes: 4 << 30,
-            cpu_millis: 2000,
-            disk_bytes: 20 << 30,
-            pids: 4096,
         }
     }
 }

@@ -34,6 +34,7 @@ pub struct Scripted {
 #[derive(Debug, Clone, Default)]
 struct State {
     log: Vec<u8>,
+    waiting: Option<String>,
     fetched: Option<FetchReport>,
     end: Option<RunEnd>,
     is_gated: bool,
@@ -51,6 +52,7 @@ struct Manner {
 struct Follower {
     state: watch::Receiver<State>,
     from: RawCursor,
+    waiting: Option<String>,
     has_fetched: bool,
     breaks: u64,
     over: bool,
@@ -77,6 +79,11 @@ impl Scripted {
     /// The run prints.
     pub fn print(&self, run: RunId, text: &str) {
         self.change(run, |state| state.log.extend_from_slice(text.as_bytes()));
+    }
+
+    /// The run cannot begin, and why; None: it can.
+    pub fn wait(&self, run: RunId, reason: Option<&str>) {
+        self.change(run, |state| state.waiting = reason.map(str::to_owned));
     }
 
     /// The run's fetch step is done.
@@ -203,6 +210,7 @@ impl Executor for Scripted {
         let follower = Follower {
             state,
             from,
+            waiting: None,
             has_fetched: false,
             breaks,
             over: false,
@@ -244,13 +252,19 @@ impl Follower {
                 self.over = true;
                 return Some(Err(ExecutorError::Other("the stream broke".to_owned())));
             }
+            if state.waiting != self.waiting {
+                self.waiting.clone_from(&state.waiting);
+                return Some(Ok(RunEvent::Waiting {
+                    reason: state.waiting,
+                }));
+            }
             if let Some(report) = state.fetched.filter(|_| !self.has_fetched) {
                 self.has_fetched = true;
                 return Some(Ok(RunEvent::Fetched(report)));
             }
-            let from = usize::try_from(self.from.0).unwrap_or(usize::MAX);
+            let from = usize::try_from(self.from.behind()).unwrap_or(usize::MAX);
             if let Some(rest) = state.log.get(from..).filter(|rest| !rest.is_empty()) {
-                let end = RawCursor(state.log.len() as u64);
+                let end = RawCursor::START.plus(state.log.len() as u64);
                 self.from = end;
                 return Some(Ok(RunEvent::Output {
                     bytes: Bytes::copy_from_slice(rest),

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 use bytes::Bytes;
 use ignite_core::{build::Step, ids::RunId, kaniko::LogReader, redact::Redactor};
 
-use super::{hub::LogHub, scan::Scanner};
+use super::{hub::LogHub, position::Positions, scan::Scanner};
 use crate::{
     executor::RawCursor,
     hooks::Gate,
@@ -31,8 +31,8 @@ pub struct Pipeline {
     redactor: Redactor,
     reader: LogReader,
     head: LogHead,
-    /// End of the raw log that the redactor has seen.
-    raw_end: u64,
+    /// Of the raw log that the redactor has seen.
+    positions: Positions,
     /// Whether the log so far ends with a whole line, or is empty.
     ends_line: bool,
     kept: Kept,
@@ -67,10 +67,11 @@ impl Pipeline {
     ) -> Result<(Self, RawCursor), PipelineError> {
         let begun = LogHead {
             run,
-            raw_cursor: 0,
+            raw_cursor: RawCursor::START,
             run_start_offset: 0,
             end_offset: 0,
             gap: None,
+            lost: false,
             closed: false,
         };
         let head = match store.head(run.build).await? {
@@ -83,6 +84,9 @@ impl Pipeline {
                 ..begun
             },
         };
+        if head.lost {
+            reader.gap();
+        }
         let mut kept = Kept {
             bytes_max,
             tail: VecDeque::new(),
@@ -107,8 +111,7 @@ impl Pipeline {
             }
             position = end;
         }
-        let from = RawCursor(head.raw_cursor);
-        let raw_end = head.raw_cursor;
+        let from = head.raw_cursor;
         Ok((
             Self {
                 store,
@@ -117,7 +120,7 @@ impl Pipeline {
                 redactor,
                 reader,
                 head,
-                raw_end,
+                positions: Positions::from(from),
                 ends_line,
                 kept,
                 withheld: None,
@@ -133,7 +136,8 @@ impl Pipeline {
     /// from where.
     pub fn withhold(&mut self, why: String) -> RawCursor {
         self.withheld = Some(why);
-        RawCursor(0)
+        self.positions = Positions::from(RawCursor::START);
+        RawCursor::START
     }
 
     /// Has every line shown to plugins before it is stored.
@@ -153,29 +157,36 @@ impl Pipeline {
         }
         let mut redacted = Vec::with_capacity(raw.len());
         self.redactor.push(raw, &mut redacted);
-        self.raw_end = end.0;
+        self.positions.advance(raw.len() as u64, end);
         if self.withheld.is_some() {
             self.reader.push(&redacted, now_ms);
             return self.say_withheld(now_ms).await;
         }
         // The cursor stands where the redactor holds nothing back: from there a fresh one says the same.
-        self.head.raw_cursor = end.0.saturating_sub(self.redactor.held_bytes());
+        self.head.raw_cursor = self.reflected(self.positions.sent());
         self.append(redacted, now_ms).await
     }
 
     /// A position between two lines is told by cutting what comes at its line ends.
     async fn push_scanned(&mut self, raw: &[u8], end: RawCursor, now_ms: i64) -> Result<(), PipelineError> {
-        let mut at = end.0.saturating_sub(raw.len() as u64);
+        let mut at = self.positions.sent();
+        self.positions.advance(raw.len() as u64, end);
         for line in raw.split_inclusive(|byte| *byte == b'\n') {
             let mut redacted = Vec::with_capacity(line.len());
             self.redactor.push(line, &mut redacted);
             at = at.saturating_add(line.len() as u64);
+            let reflected = self.reflected(at);
             if let Some(scanner) = &mut self.scanner {
-                scanner.push(&redacted, at.saturating_sub(self.redactor.held_bytes()));
+                scanner.push(&redacted, reflected);
             }
         }
-        self.raw_end = end.0;
         self.append_scanned(now_ms).await
+    }
+
+    /// How far in the raw log the redactor's output is, once it was given the first `sent` bytes.
+    fn reflected(&mut self, sent: u64) -> RawCursor {
+        self.positions
+            .behind(sent.saturating_sub(self.redactor.held_bytes()))
     }
 
     async fn append_scanned(&mut self, now_ms: i64) -> Result<(), PipelineError> {
@@ -218,27 +229,59 @@ impl Pipeline {
             return Ok(());
         }
         self.head.closed = true;
-        let start = if self.ends_line { "" } else { "\n" };
-        let line = format!("{start}[ignite] {}\n", self.redact_text(text));
-        self.append(line.into_bytes(), now_ms).await
+        let line = self.own_line(&self.redact_text(text));
+        self.append(line, now_ms).await
     }
 
     /// The run's log is over: what was held back is let go.
     pub async fn finish(&mut self, now_ms: i64) -> Result<(), PipelineError> {
         let mut redacted = Vec::new();
         self.redactor.finish(&mut redacted);
-        if self.withheld.is_some() {
-            self.reader.push(&redacted, now_ms);
-        } else if let Some(scanner) = &mut self.scanner {
-            scanner.push(&redacted, self.raw_end);
-            scanner.end_line(self.raw_end);
-            self.append_scanned(now_ms).await?;
-        } else {
-            self.head.raw_cursor = self.raw_end;
-            self.append(redacted, now_ms).await?;
-        }
+        self.let_go(redacted, now_ms).await?;
         self.reader.finish(now_ms);
         Ok(())
+    }
+
+    /// A part of the raw log will never come; it goes on at `end`. `text`, which is ours, says so on a line of its
+    /// own, and not again for those who take the log up from here. A secret that reaches into the gap is not known by what is left.
+    pub async fn gap(&mut self, text: &str, end: RawCursor, now_ms: i64) -> Result<(), PipelineError> {
+        let mut redacted = Vec::new();
+        self.redactor.finish(&mut redacted);
+        self.let_go(redacted, now_ms).await?;
+        self.reader.gap();
+        self.positions = Positions::from(end);
+        if self.withheld.is_some() {
+            return Ok(());
+        }
+        if let Some(scanner) = &mut self.scanner {
+            scanner.end_line(end);
+        }
+        self.head.raw_cursor = end;
+        self.head.lost = true;
+        let line = self.own_line(text);
+        self.store_text(line, now_ms).await
+    }
+
+    /// Takes what the redactor had held back of all it was given.
+    async fn let_go(&mut self, redacted: Vec<u8>, now_ms: i64) -> Result<(), PipelineError> {
+        let raw_end = self.positions.behind(self.positions.sent());
+        if self.withheld.is_some() {
+            self.reader.push(&redacted, now_ms);
+            Ok(())
+        } else if let Some(scanner) = &mut self.scanner {
+            scanner.push(&redacted, raw_end);
+            scanner.end_line(raw_end);
+            self.append_scanned(now_ms).await
+        } else {
+            self.head.raw_cursor = raw_end;
+            self.append(redacted, now_ms).await
+        }
+    }
+
+    /// A line of our own, behind whatever stands before it.
+    fn own_line(&self, text: &str) -> Vec<u8> {
+        let start = if self.ends_line { "" } else { "\n" };
+        format!("{start}[ignite] {text}\n").into_bytes()
     }
 
     /// What the builder has said so far.

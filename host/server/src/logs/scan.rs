@@ -4,7 +4,7 @@ use std::{mem, ops::Range, sync::Arc};
 
 use ignite_core::spec::ArgValue;
 
-use crate::hooks::Gate;
+use crate::{executor::RawCursor, hooks::Gate};
 
 /// Shown at once; a longer line is shown by itself.
 const CHUNK_BYTES_MAX: usize = 64 << 10;
@@ -18,7 +18,7 @@ pub(super) struct Scanner {
     waiting: Vec<u8>,
     /// How much of `waiting` is whole lines, and where in the raw log they end.
     whole: usize,
-    whole_raw_end: u64,
+    whole_raw_end: RawCursor,
 }
 
 /// A stretch of the log that was scanned.
@@ -31,7 +31,7 @@ pub(super) struct Scanned {
 // === impl Scanner ===
 
 impl Scanner {
-    pub(super) fn new(gate: Arc<dyn Gate>, raw_start: u64) -> Self {
+    pub(super) fn new(gate: Arc<dyn Gate>, raw_start: RawCursor) -> Self {
         Self {
             gate,
             waiting: Vec::new(),
@@ -41,7 +41,7 @@ impl Scanner {
     }
 
     /// Takes what the redactor let go; its output then reflects the raw log up to `raw_end`.
-    pub(super) fn push(&mut self, redacted: &[u8], raw_end: u64) {
+    pub(super) fn push(&mut self, redacted: &[u8], raw_end: RawCursor) {
         self.waiting.extend_from_slice(redacted);
         let is_long = self.waiting.len().saturating_sub(self.whole) > LINE_BYTES_MAX;
         if self.waiting.ends_with(b"\n") || is_long {
@@ -50,13 +50,13 @@ impl Scanner {
     }
 
     /// The log is over, or what waits is to be scanned as it is.
-    pub(super) fn end_line(&mut self, raw_end: u64) {
+    pub(super) fn end_line(&mut self, raw_end: RawCursor) {
         self.whole = self.waiting.len();
         self.whole_raw_end = raw_end;
     }
 
     /// Where the log is to be taken up again once all that [`Self::scan`] gives is stored.
-    pub(super) fn raw_cursor(&self) -> u64 {
+    pub(super) fn raw_cursor(&self) -> RawCursor {
         self.whole_raw_end
     }
 

@@ -39,9 +39,14 @@ impl Fixture {
     }
 
     async fn resume(&self, hub: &Arc<LogHub>, run: RunId, bytes_max: u64) -> (Pipeline, usize) {
+        let (pipeline, from) = self.resume_at(hub, run, bytes_max).await;
+        (pipeline, usize::try_from(from.behind()).unwrap())
+    }
+
+    async fn resume_at(&self, hub: &Arc<LogHub>, run: RunId, bytes_max: u64) -> (Pipeline, RawCursor) {
         let redactor = Redactor::new([SECRET]);
         let reader = LogReader::new(Vec::new());
-        let (pipeline, from) = Pipeline::resume(
+        Pipeline::resume(
             Arc::clone(&self.store),
             Arc::clone(hub),
             run,
@@ -50,8 +55,7 @@ impl Fixture {
             bytes_max,
         )
         .await
-        .unwrap();
-        (pipeline, usize::try_from(from.0).unwrap())
+        .unwrap()
     }
 
     async fn stored(&self, build: BuildId) -> Vec<u8> {
@@ -104,7 +108,7 @@ async fn a_log_cut_off_anywhere_goes_on_without_loss_doubling_or_leak() {
             }
             let end = (at + chunk_bytes).min(raw.len());
             pipeline
-                .push(&raw[at..end], RawCursor(end as u64), NOW_MS)
+                .push(&raw[at..end], RawCursor::START.plus(end as u64), NOW_MS)
                 .await
                 .unwrap();
             at = end;
@@ -125,7 +129,10 @@ async fn every_follower_gets_the_whole_log_whenever_it_comes() {
         let log = follow(Arc::clone(&fixture.store), Arc::clone(&hub), run(1).build, 0);
         followers.push(tokio::spawn(log.try_collect::<Vec<_>>()));
         let end = (n * 5000 + chunk.len()) as u64;
-        pipeline.push(chunk, RawCursor(end), NOW_MS).await.unwrap();
+        pipeline
+            .push(chunk, RawCursor::START.plus(end), NOW_MS)
+            .await
+            .unwrap();
     }
     pipeline.finish(NOW_MS).await.unwrap();
     hub.close();
@@ -155,7 +162,10 @@ async fn a_log_past_its_limit_keeps_head_and_tail_and_says_what_is_gone() {
     let mut end = 0;
     for chunk in raw.chunks(9000) {
         end += chunk.len() as u64;
-        pipeline.push(chunk, RawCursor(end), NOW_MS).await.unwrap();
+        pipeline
+            .push(chunk, RawCursor::START.plus(end), NOW_MS)
+            .await
+            .unwrap();
     }
     pipeline.finish(NOW_MS).await.unwrap();
 
@@ -185,12 +195,87 @@ async fn a_log_past_its_limit_keeps_head_and_tail_and_says_what_is_gone() {
     assert_eq!(behind, chunks[notice + 1].offset);
 }
 
+/// As an executor whose cursors are no byte offsets: a place for each line's start.
+#[tokio::test]
+async fn cursors_that_are_no_offsets_lead_back_to_the_byte() {
+    let fixture = Fixture::new();
+    let raw = raw_log(300);
+    let hub = Arc::new(LogHub::new(0));
+    let mut starts = vec![0];
+    starts.extend(
+        raw.iter()
+            .enumerate()
+            .filter(|(_, byte)| **byte == b'\n')
+            .map(|(at, _)| at + 1),
+    );
+    // Places are far apart and say nothing of bytes.
+    let cursor = |end: usize| {
+        let line = starts.partition_point(|start| *start <= end) - 1;
+        RawCursor::at((line as u128) << 70).plus((end - starts[line]) as u64)
+    };
+    let offset = |cursor: RawCursor| {
+        let line = usize::try_from(cursor.place() >> 70).unwrap();
+        starts[line] + usize::try_from(cursor.behind()).unwrap()
+    };
+    let mut chunk_bytes = 1;
+    let mut at = 0;
+    'crashes: loop {
+        let (mut pipeline, from) = fixture.resume_at(&hub, run(1), u64::MAX).await;
+        assert!(offset(from) <= at, "the cursor is never ahead of what was read");
+        at = offset(from);
+        for _ in 0..3 {
+            if at == raw.len() {
+                pipeline.finish(NOW_MS).await.unwrap();
+                break 'crashes;
+            }
+            let end = (at + chunk_bytes).min(raw.len());
+            pipeline.push(&raw[at..end], cursor(end), NOW_MS).await.unwrap();
+            at = end;
+            chunk_bytes = (chunk_bytes * 7 + 3) % 999 + 1;
+        }
+    }
+    assert_eq!(fixture.stored(run(1).build).await, redacted(&raw));
+}
+
+#[tokio::test]
+async fn a_gap_is_said_once_on_a_line_of_its_own() {
+    let fixture = Fixture::new();
+    let hub = Arc::new(LogHub::new(0));
+    let behind = RawCursor::at(5);
+    let (mut first, _) = fixture.resume_at(&hub, run(1), u64::MAX).await;
+    // What may become a secret is held back, and let go where it can no longer.
+    first
+        .push(b"one\ns3cr3t", RawCursor::START.plus(10), NOW_MS)
+        .await
+        .unwrap();
+    first
+        .gap("the cluster lost part of the log here", behind, NOW_MS)
+        .await
+        .unwrap();
+    let (mut again, from) = fixture.resume_at(&hub, run(1), u64::MAX).await;
+    assert_eq!(from, behind);
+    again
+        .push(b"-value two\n", RawCursor::at(6), NOW_MS)
+        .await
+        .unwrap();
+    again.finish(NOW_MS).await.unwrap();
+    assert_eq!(
+        String::from_utf8(fixture.stored(run(1).build).await).unwrap(),
+        "one\ns3cr3t\n[ignite] the cluster lost part of the log here\n-value two\n"
+    );
+    let (_, from) = fixture.resume_at(&hub, run(1), u64::MAX).await;
+    assert_eq!(from, RawCursor::at(6));
+}
+
 #[tokio::test]
 async fn a_second_attempt_writes_behind_the_first() {
     let fixture = Fixture::new();
     let hub = Arc::new(LogHub::new(0));
     let (mut first, _) = fixture.resume(&hub, run(1), u64::MAX).await;
-    first.push(b"one\n", RawCursor(4), NOW_MS).await.unwrap();
+    first
+        .push(b"one\n", RawCursor::START.plus(4), NOW_MS)
+        .await
+        .unwrap();
     first.finish(NOW_MS).await.unwrap();
     first.last_note("attempt 1 failed", NOW_MS).await.unwrap();
     // Cut off before the record of its end, the attempt comes to its end again.
@@ -200,7 +285,10 @@ async fn a_second_attempt_writes_behind_the_first() {
     again.last_note("attempt 1 failed", NOW_MS).await.unwrap();
     let (mut second, from) = fixture.resume(&hub, run(2), u64::MAX).await;
     assert_eq!(from, 0);
-    second.push(b"two\n", RawCursor(4), NOW_MS).await.unwrap();
+    second
+        .push(b"two\n", RawCursor::START.plus(4), NOW_MS)
+        .await
+        .unwrap();
     second.finish(NOW_MS).await.unwrap();
     assert_eq!(
         fixture.stored(run(1).build).await,

@@ -228,6 +228,7 @@ fn spec() -> ignite_core::spec::BuildSpec {
         registry: "registry.example.com".to_owned(),
         git_http_allowed: false,
         private_addresses_allowed: false,
+        resource_classes: Vec::new(),
     };
     let submission = Submission {
         name: "web".to_owned(),

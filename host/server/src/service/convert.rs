@@ -118,7 +118,9 @@ pub(super) fn build(build: &Build, driver: &Driver) -> v1::Build {
         error: build
             .failure
             .as_ref()
-            .map(|failure| failure.message.clone())
+            .map(|failure| &failure.message)
+            .or(build.waiting.as_ref())
+            .cloned()
             .unwrap_or_default(),
         metrics: Some(v1::BuildMetrics {
             duration_ms,

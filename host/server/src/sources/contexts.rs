@@ -6,6 +6,8 @@
 //! context's row, and a row never stands without bytes. So an upload holds on to its bytes until its row is written
 //! ([`StoredContext`]), and whoever removes bytes decides so while no upload does ([`Removal`]).
 
+pub mod grants;
+mod read;
 pub(crate) mod staging;
 
 #[cfg(test)]
@@ -34,6 +36,7 @@ use tokio::{
     task::spawn_blocking,
 };
 
+pub use self::read::{ContextBytes, ContextFile};
 use self::staging::Staged;
 use super::archive::{self, ArchiveError, ArchiveLimits, ArchiveSummary};
 use crate::{clock, error::Error};
@@ -76,14 +79,6 @@ pub struct Removal<'a> {
     contexts: &'a ContextStore,
     key: Key,
     _alone: OwnedRwLockWriteGuard<()>,
-}
-
-/// A stored context as a file of this machine, for as long as this lives.
-#[derive(Debug)]
-pub enum ContextFile {
-    Stored(PathBuf),
-    /// A copy out of a remote store.
-    Copied(TempPath),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -253,30 +248,6 @@ impl ContextStore {
         to.shutdown().await.map_err(copying)
     }
 
-    /// The context as a file, or none if it is not stored.
-    pub async fn open(&self, org: &OrgId, id: &ContextId) -> Result<Option<ContextFile>, ContextError> {
-        let key = key(org, id);
-        let found = match self.store.get(&key).await {
-            Ok(found) => found,
-            Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(internal("reading a context", error)),
-        };
-        if let Some(directory) = &self.directory {
-            let path = directory
-                .path_to_filesystem(&key)
-                .map_err(|source| internal("reading a context", source))?;
-            return Ok(Some(ContextFile::Stored(path)));
-        }
-        let mut copy = Staged::new(&self.staging).map_err(writing)?;
-        let mut content = found.into_stream();
-        while let Some(chunk) = content.next().await {
-            let chunk = chunk.map_err(|source| internal("reading a context", source))?;
-            copy.push(chunk).await.map_err(writing)?;
-        }
-        let written = copy.finish().await.map_err(writing)?;
-        Ok(Some(ContextFile::Copied(written.file.into_temp_path())))
-    }
-
     pub async fn exists(&self, org: &OrgId, id: &ContextId) -> Result<bool, ContextError> {
         match self.store.head(&key(org, id)).await {
             Ok(_) => Ok(true),
@@ -361,17 +332,6 @@ impl Removal<'_> {
         match self.contexts.store.delete(&self.key).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(internal("deleting a context", error)),
-        }
-    }
-}
-
-// === impl ContextFile ===
-
-impl ContextFile {
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Stored(path) => path,
-            Self::Copied(path) => path,
         }
     }
 }

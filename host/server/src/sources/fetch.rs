@@ -3,9 +3,11 @@
 //! Started as `ignited fetch --run-dir DIR`. In the run's directory it reads `fetch.json` ([`FetchPlan`]), fills `workspace/`
 //! and writes, last and atomically, one of `fetched.json` ([`FetchReport`]) and `fetch-failed.json` ([`Failed`]). What it
 //! prints becomes the head of the build's log. A step that was interrupted starts over. The login for a git source comes by
-//! standard input: it is in no file.
+//! standard input: it is in no file. In a pod it is started as `ignited fetch --pod`: see [`pod`].
 
 mod dockerfile;
+pub mod frames;
+pub mod pod;
 
 #[cfg(test)]
 mod tests;
@@ -110,7 +112,7 @@ fn run_with(
     for old in [REPORT_FILE, FAILED_FILE] {
         remove_if_there(&run_dir.join(old))?;
     }
-    let fetched = fetch(run_dir, input, progress);
+    let fetched = fetch_locally(run_dir, input, progress);
     match &fetched {
         Ok(report) => write_atomically(run_dir, REPORT_FILE, report)?,
         Err(failed) => {
@@ -130,26 +132,36 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
     }
 }
 
-fn fetch(
+fn fetch_locally(
     run_dir: &Path,
     input: &mut dyn Read,
     progress: &mut dyn FnMut(&str),
 ) -> Result<FetchReport, Failed> {
     let plan =
         read_plan(run_dir).map_err(|error| Failed::internal("reading the plan of the fetch step", error))?;
-    let workspace = run_dir.join(WORKSPACE_DIR);
-    make_empty(&workspace).map_err(|error| Failed::internal("preparing the workspace", error))?;
     let login = match plan.has_login {
         true => Some(read_login(input).map_err(|error| Failed::internal("reading the git login", error))?),
         false => None,
     };
+    fetch(&plan, run_dir, login.as_ref(), progress)
+}
+
+/// Fills `workspace/` in `run_dir`.
+fn fetch(
+    plan: &FetchPlan,
+    run_dir: &Path,
+    login: Option<&GitLogin>,
+    progress: &mut dyn FnMut(&str),
+) -> Result<FetchReport, Failed> {
+    let workspace = run_dir.join(WORKSPACE_DIR);
+    make_empty(&workspace).map_err(|error| Failed::internal("preparing the workspace", error))?;
     let (context_dir, resolved_commit, size) = match &plan.source {
         RunSource::Archive { path, sha256 } => {
             let size = unpack(path, sha256, &workspace, &plan.limits, progress)?;
             ("", None, size)
         }
         RunSource::Git(source) => {
-            let cloned = git::clone(source, login.as_ref(), &workspace, run_dir, &plan.git, progress)
+            let cloned = git::clone(source, login, &workspace, run_dir, &plan.git, progress)
                 .map_err(|error| Failed::new(error.failure, error.message))?;
             let size = measure(&workspace.join(&source.context_dir))
                 .map_err(|error| Failed::internal("measuring the context", error))?;
@@ -164,7 +176,7 @@ fn fetch(
     ));
     let dockerfile = read_dockerfile(&workspace, context_dir, &plan.dockerfile)?;
     if let Some(text) = &dockerfile {
-        warn_of_secrets(text, &plan, progress);
+        warn_of_secrets(text, plan, progress);
     }
     Ok(FetchReport {
         resolved_commit,

@@ -10,7 +10,7 @@ use std::{
 use super::{database::sync_dir, tenure::Tenure};
 
 /// Goes up when an older daemon could no longer read the store.
-pub const STORE_VERSION: u32 = 2;
+pub const STORE_VERSION: u32 = 3;
 
 const LOCK: &str = "LOCK";
 const STORE: &str = "store";
@@ -254,10 +254,10 @@ mod tests {
         data.ensure_store().unwrap();
         let version = data.store_dir().join(VERSION);
         drop(data);
-        fs::write(&version, "3\n").unwrap();
+        fs::write(&version, "4\n").unwrap();
         assert!(matches!(
             DataDir::open(dir.path()),
-            Err(DataDirError::Newer { found: 3, .. })
+            Err(DataDirError::Newer { found: 4, .. })
         ));
         for text in ["", "0", "x", "-1"] {
             fs::write(&version, text).unwrap();
@@ -274,7 +274,7 @@ mod tests {
             "looking changes nothing"
         );
         data.ensure_store().unwrap();
-        assert_eq!(fs::read_to_string(&version).unwrap(), "2\n");
+        assert_eq!(fs::read_to_string(&version).unwrap(), "3\n");
     }
 
     #[test]

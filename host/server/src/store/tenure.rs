@@ -65,6 +65,8 @@ fn millis(at: Instant) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::disallowed_methods, reason = "on a test's own thread")]
+
     use super::*;
 
     #[test]

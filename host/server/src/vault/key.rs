@@ -4,16 +4,29 @@ use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Generate, Payload},
 };
+use hmac::Hmac;
 use secrecy::{ExposeSecret, SecretBox};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::VaultError;
 
 pub(super) const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
+const SHA256_BLOCK_BYTES: usize = 64;
 
 /// A key of XChaCha20-Poly1305. Wiped when it goes; `Debug` does not show it.
 pub(super) struct Key(SecretBox<[u8; KEY_BYTES]>);
+
+/// HMAC-SHA256 under a key, to be given its message.
+pub(crate) fn hmac(key: &[u8; KEY_BYTES]) -> Hmac<Sha256> {
+    // HMAC fills its key up with zeros.
+    let mut block = Zeroizing::new([0; SHA256_BLOCK_BYTES]);
+    for (to, from) in block.iter_mut().zip(key) {
+        *to = *from;
+    }
+    Hmac::new((&*block).into())
+}
 
 // === impl Key ===
 

@@ -13,9 +13,9 @@ use std::{
 
 use ignite_core::ids::{BuildId, RunId};
 use ignite_server::executor::{
-    Executor, RunPlan, RunSource,
+    Executor, Limits, RunPlan, RunSource,
     conformance::Fixture,
-    local::{Limits, LocalConfig, LocalExecutor},
+    local::{LocalConfig, LocalExecutor},
 };
 use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
@@ -140,6 +140,8 @@ impl Local {
             build_args: Default::default(),
             secrets: Default::default(),
             timeout: Duration::from_secs(100),
+            resource_class: None,
+            context_grant: None,
             gated: false,
         }
     }

@@ -15,6 +15,7 @@ fn rules() -> Rules {
         registry: "registry.example.com:5000".to_owned(),
         git_http_allowed: false,
         private_addresses_allowed: false,
+        resource_classes: Vec::new(),
     }
 }
 

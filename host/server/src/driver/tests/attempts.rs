@@ -36,6 +36,27 @@ async fn a_lost_run_is_followed_by_another_and_its_log_stays() {
 }
 
 #[tokio::test]
+async fn what_a_run_waits_for_is_told_while_it_waits() {
+    let scene = Scene::start(&[]).await;
+    let id = scene.create().await;
+    let run = scene.started(id, 1).await;
+    scene
+        .executor
+        .wait(run, Some("waiting for a node: none has room"));
+    scene
+        .until(id, |build| build.error == "waiting for a node: none has room")
+        .await;
+    scene.executor.wait(run, None);
+    scene.until(id, |build| build.error.is_empty()).await;
+    scene
+        .executor
+        .wait(run, Some("waiting for a node: none has room"));
+    scene.executor.end(run, EndCause::Exited { code: 7 });
+    let build = scene.ended(id).await;
+    assert!(build.error.contains("exit code 7"), "{}", build.error);
+}
+
+#[tokio::test]
 async fn attempts_have_an_end_and_a_pause_that_grows() {
     let scene = Scene::start(&[("attempts_max", "3"), ("retry_backoff", "150ms")]).await;
     let id = scene.create().await;

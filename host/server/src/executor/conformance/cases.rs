@@ -6,9 +6,10 @@ use futures::StreamExt;
 use ignite_core::run::{EndCause, FetchFailure, RunPhase};
 
 use crate::executor::{
-    ExecutorError, RawCursor, RunSource,
+    ExecutorError, RawCursor,
     conformance::{
-        Fixture, Verdict, follow, holds, phase_of, require, run, until_asleep, until_fetched, works,
+        Fixture, Verdict, follow, follow_loss, holds, phase_of, require, run, until_asleep, until_fetched,
+        works,
     },
 };
 
@@ -97,9 +98,9 @@ pub async fn a_run_starts_once(fixture: &dyn Fixture) -> Verdict {
         "ensure by another daemon",
         fixture.restarted().await.ensure(&plan).await,
     )?;
-    let story = follow(&executor, plan.run, RawCursor(0)).await?;
+    let story = follow(&executor, plan.run, RawCursor::START).await?;
     works("ensure after the end", executor.ensure(&plan).await)?;
-    let again = follow(&executor, plan.run, RawCursor(0)).await?;
+    let again = follow(&executor, plan.run, RawCursor::START).await?;
     holds(
         again.end == story.end && again.log == story.log,
         "it has not run again",
@@ -129,7 +130,7 @@ pub async fn a_gated_run_builds_once_it_may_and_not_before(fixture: &dyn Fixture
     require(before.is_none(), "nothing was pushed before the go-ahead")?;
     works("go ahead", restarted.go_ahead(plan.run).await)?;
     works("go ahead again", executor.go_ahead(plan.run).await)?;
-    let story = follow(&executor, plan.run, RawCursor(0)).await?;
+    let story = follow(&executor, plan.run, RawCursor::START).await?;
     holds(
         story.end.cause == EndCause::Exited { code: 0 },
         "it exits 0",
@@ -150,7 +151,7 @@ pub async fn a_gated_run_that_waits_can_be_stopped(fixture: &dyn Fixture) -> Ver
     works("ensure", executor.ensure(&plan).await)?;
     until_fetched(&executor, plan.run).await?;
     works("stop", executor.stop(plan.run).await)?;
-    let story = follow(&executor, plan.run, RawCursor(0)).await?;
+    let story = follow(&executor, plan.run, RawCursor::START).await?;
     holds(story.end.cause == EndCause::Stopped, "it ends as stopped", &story)?;
     holds(!story.contains("hello-from-a-step"), "no step of it ran", &story)
 }
@@ -163,7 +164,7 @@ pub async fn following_from_the_middle_neither_loses_nor_doubles(fixture: &dyn F
         ))
         .await;
     let live = run(fixture, &plan).await?;
-    let whole = follow(&fixture.restarted().await, plan.run, RawCursor(0)).await?;
+    let whole = follow(&fixture.restarted().await, plan.run, RawCursor::START).await?;
     holds(
         live.log == whole.log,
         "live and later followers get the same bytes",
@@ -201,7 +202,7 @@ pub async fn many_followers_get_the_same(fixture: &dyn Fixture) -> Verdict {
     let plan = fixture.plan(GOOD).await;
     let executor = fixture.executor();
     works("ensure", executor.ensure(&plan).await)?;
-    let followers = (0..50).map(|_| follow(&executor, plan.run, RawCursor(0)));
+    let followers = (0..50).map(|_| follow(&executor, plan.run, RawCursor::START));
     let stories = futures::future::try_join_all(followers).await?;
     let Some(first) = stories.first() else {
         return Ok(());
@@ -219,7 +220,7 @@ pub async fn stopping_a_live_run_kills_it(fixture: &dyn Fixture) -> Verdict {
     until_asleep(&executor, plan.run).await?;
     works("stop", executor.stop(plan.run).await)?;
     works("stop again", executor.stop(plan.run).await)?;
-    let story = follow(&executor, plan.run, RawCursor(0)).await?;
+    let story = follow(&executor, plan.run, RawCursor::START).await?;
     holds(story.end.cause == EndCause::Stopped, "it ends as stopped", &story)?;
     holds(story.contains("now-asleep"), "its log is kept", &story)?;
     holds(
@@ -234,13 +235,13 @@ pub async fn stopping_at_once_or_too_late_is_fine(fixture: &dyn Fixture) -> Verd
     let early = fixture.plan(SLEEPER).await;
     works("ensure", executor.ensure(&early).await)?;
     works("stop", executor.stop(early.run).await)?;
-    let story = follow(&executor, early.run, RawCursor(0)).await?;
+    let story = follow(&executor, early.run, RawCursor::START).await?;
     holds(story.end.cause == EndCause::Stopped, "it ends as stopped", &story)?;
 
     let late = fixture.plan(GOOD).await;
     let before = run(fixture, &late).await?;
     works("stop after the end", executor.stop(late.run).await)?;
-    let after = follow(&executor, late.run, RawCursor(0)).await?;
+    let after = follow(&executor, late.run, RawCursor::START).await?;
     holds(before.end == after.end, "a late stop changes nothing", &after)
 }
 
@@ -276,7 +277,9 @@ pub async fn too_much_disk_is_told_apart(fixture: &dyn Fixture) -> Verdict {
             "FROM scratch\nCOPY busybox /busybox\nRUN [\"/busybox\", \"sh\", \"-c\", \"{step}\"]\n"
         ))
         .await;
-    let story = run(fixture, &plan).await?;
+    let executor = fixture.executor();
+    works("ensure", executor.ensure(&plan).await)?;
+    let story = follow_loss(&executor, plan.run, RawCursor::START).await?;
     holds(
         story.end.cause == EndCause::OutOfDisk,
         "it ends out of disk",
@@ -288,20 +291,36 @@ pub async fn a_lost_run_is_known_and_leaves_no_process(fixture: &dyn Fixture) ->
     let plan = fixture.plan(SLEEPER).await;
     let executor = fixture.executor();
     works("ensure", executor.ensure(&plan).await)?;
-    until_asleep(&executor, plan.run).await?;
-    fixture.lose(plan.run).await;
-    let story = follow(&executor, plan.run, RawCursor(0)).await?;
-    let is_lost = matches!(story.end.cause, EndCause::Lost { .. });
+    // What was not read before the loss may be lost too.
+    let losing = async {
+        until_asleep(&executor, plan.run).await?;
+        fixture.lose(plan.run).await;
+        Ok(())
+    };
+    let following = follow_loss(&executor, plan.run, RawCursor::START);
+    let (story, ()) = futures::future::try_join(following, losing).await?;
+    let is_lost = matches!(
+        story.end.cause,
+        EndCause::Lost { .. } | EndCause::Disrupted { .. }
+    );
     holds(is_lost, "it is lost", &story)?;
-    holds(story.contains("now-asleep"), "its log is kept", &story)?;
+    holds(
+        story.contains("now-asleep"),
+        "what was read of its log stays",
+        &story,
+    )?;
     holds(
         fixture.processes(plan.run).await == 0,
         "no process of it is left",
         &story,
     )?;
     works("ensure after the loss", executor.ensure(&plan).await)?;
-    let again = follow(&executor, plan.run, RawCursor(0)).await?;
-    holds(again.end == story.end, "it does not start again", &again)
+    let phase = phase_of(&executor, plan.run).await?;
+    holds(
+        phase == Some(RunPhase::Ended(story.end.clone())),
+        "it does not start again",
+        &story,
+    )
 }
 
 pub async fn a_restarted_daemon_finds_and_follows_a_live_run(fixture: &dyn Fixture) -> Verdict {
@@ -331,9 +350,7 @@ pub async fn a_restarted_daemon_finds_and_follows_a_live_run(fixture: &dyn Fixtu
 
 pub async fn a_failed_fetch_is_told_apart(fixture: &dyn Fixture) -> Verdict {
     let mut plan = fixture.plan(GOOD).await;
-    if let RunSource::Archive { path, .. } = &mut plan.source {
-        path.set_extension("missing");
-    }
+    fixture.withhold_source(&mut plan);
     let story = run(fixture, &plan).await?;
     let failed = matches!(
         &story.end.cause,
@@ -362,7 +379,7 @@ pub async fn forgetting_leaves_nothing(fixture: &dyn Fixture) -> Verdict {
             "no process of it is left",
             &story,
         )?;
-        let followed = executor.follow(run, RawCursor(0)).next().await;
+        let followed = executor.follow(run, RawCursor::START).next().await;
         let unknown = matches!(followed, Some(Err(ExecutorError::UnknownRun(_))));
         holds(unknown, "following it says that it is unknown", &story)?;
     }

@@ -31,7 +31,7 @@ pub(super) fn follow(
         runs,
         run,
         log: None,
-        offset: from.0,
+        offset: from.behind(),
         has_fetched: false,
     };
     stream::unfold(Some(Follower::new(reader)), |follower| async {
@@ -98,7 +98,7 @@ impl Follower {
             match look {
                 Look::Fetched(report) => return Ok(RunEvent::Fetched(report)),
                 Look::Output(bytes) => {
-                    let end = RawCursor(offset);
+                    let end = RawCursor::START.plus(offset);
                     return Ok(RunEvent::Output { bytes, end });
                 }
                 Look::Ended(end) => return Ok(RunEvent::Ended(end)),

@@ -13,7 +13,6 @@ use std::{
 
 use ignite_core::{
     ids::RunId,
-    redact::is_too_short,
     run::{EndCause, ObservedRun, RunEnd},
 };
 use rustix::process::{PidfdFlags, Signal};
@@ -32,7 +31,7 @@ use crate::{
             wake::Wake,
         },
     },
-    sources::fetch::{self, FetchPlan},
+    sources::fetch,
 };
 
 /// A supervisor that ends this often without having started its run never will.
@@ -106,24 +105,7 @@ impl Runs {
             tree::remove(new.path())?;
             runtime::make_run_dir(new.path(), self.config.user_namespace)?;
             new.write_json("orders.json", &Orders::new(plan, &self.config, &self.runtime))?;
-            let fetch = FetchPlan {
-                source: plan.source.clone(),
-                dockerfile: plan.dockerfile.clone(),
-                limits: self.config.archive.clone(),
-                git: self.config.git.clone(),
-                has_login: secrets.run.git.is_some(),
-                build_args: plan
-                    .build_args
-                    .iter()
-                    .map(|(name, value)| (name.clone(), value.is_secret()))
-                    .collect(),
-                unmasked: plan
-                    .build_args
-                    .iter()
-                    .filter(|(_, value)| value.is_secret() && is_too_short(value.reveal()))
-                    .map(|(name, _)| name.clone())
-                    .collect(),
-            };
+            let fetch = plan.fetch_plan(self.config.archive.clone(), self.config.git.clone());
             new.write_json(fetch::PLAN_FILE, &fetch)?;
             create(&new.log(), 0o600)?;
             create(&new.join("run.lock"), 0o600)?;

@@ -63,7 +63,7 @@ fn is_too_long(error: Option<&io::Error>) -> bool {
 }
 
 /// Gives everything under `root` to one owner. Set-id bits, which a change of owner clears, are put back.
-pub(super) fn chown(root: &Path, uid: u32, gid: u32) -> io::Result<()> {
+pub(crate) fn chown(root: &Path, uid: u32, gid: u32) -> io::Result<()> {
     const SET_ID_BITS: u32 = 0o6000;
     for entry in WalkDir::new(root) {
         let entry = entry?;

@@ -265,3 +265,55 @@ async fn any_object_store_serves() {
     removal.delete_bytes().await.unwrap();
     assert!(store.open(&org(), &id).await.unwrap().is_none());
 }
+
+#[tokio::test]
+async fn a_context_is_read_from_any_offset_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let remote = ContextStore::remote(Arc::new(InMemory::new()), dir.path().join("staging")).unwrap();
+    let local = ContextStore::local(&dir.path().join("local")).unwrap();
+    let bytes = archive(1 << 20);
+    let length = bytes.len();
+    for store in [&local, &remote] {
+        let stored = store
+            .put_inline(&org(), bytes.clone().into(), &limits())
+            .await
+            .unwrap();
+        for offset in [0, 1, 600_000, length - 1, length, length + 1, usize::MAX] {
+            let read = store
+                .read(&org(), &stored.id, offset as u64)
+                .await
+                .unwrap()
+                .unwrap();
+            assert_eq!(read.size_bytes, length as u64);
+            let rest: Vec<Bytes> = read.bytes.try_collect().await.unwrap();
+            assert!(
+                rest.concat() == bytes.get(offset..).unwrap_or_default(),
+                "{offset}"
+            );
+        }
+        let other = "other".parse().unwrap();
+        assert!(store.read(&other, &stored.id, 0).await.unwrap().is_none());
+        let nothing = ContextId::from_sha256([0; 32]);
+        assert!(store.read(&org(), &nothing, 0).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
+async fn what_is_being_read_outlives_its_removal() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = ContextStore::local(dir.path()).unwrap();
+    let bytes = archive(3 << 20);
+    let stored = store
+        .put_inline(&org(), bytes.clone().into(), &limits())
+        .await
+        .unwrap();
+    let id = stored.id.clone();
+    drop(stored);
+    let mut read = store.read(&org(), &id, 0).await.unwrap().unwrap().bytes;
+    let first = read.next().await.unwrap().unwrap();
+    assert!(first.len() < bytes.len(), "in pieces");
+    let removal = store.begin_removal(&org(), &id).await;
+    removal.delete_bytes().await.unwrap();
+    let rest: Vec<Bytes> = read.try_collect().await.unwrap();
+    assert!([vec![first], rest].concat().concat() == bytes);
+}

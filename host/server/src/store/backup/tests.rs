@@ -8,6 +8,7 @@ use ignite_core::{
 
 use super::*;
 use crate::{
+    executor::RawCursor,
     store::{
         BuildFilter, ContextRow, Idempotency, Live, Store, StoreOptions,
         builds::tests::{build, open},
@@ -75,10 +76,11 @@ async fn append(logs: &LogStore, build: BuildId) {
             platform: 0,
             attempt: 1,
         },
-        raw_cursor: 9,
+        raw_cursor: RawCursor::at(9 << 64).plus(9),
         run_start_offset: 0,
         end_offset: frame.end(),
         gap: Some(7..8),
+        lost: true,
         closed: true,
     };
     logs.append(build, vec![frame], head, None).await.unwrap();
@@ -229,7 +231,7 @@ fn an_export_that_is_whole_but_wrong_is_refused() {
         vec![],
         vec![start(1)],
         vec![database("state")],
-        vec![start(3), database("state")],
+        vec![start(4), database("state")],
         vec![start(1), start(1), database("state")],
         vec![start(1), row("meta", 1), database("state")],
         vec![start(1), database("state"), row("frames", 1)],

@@ -40,6 +40,7 @@ pub(crate) fn build(org: &str, created_at_ms: u64, random: u128) -> Build {
         hold: None,
         approved_by: None,
         inspected: None,
+        waiting: None,
     }
 }
 

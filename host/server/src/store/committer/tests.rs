@@ -161,6 +161,7 @@ async fn nothing_is_written_and_nothing_acknowledged_once_the_tenure_is_over() {
     held.commit(put(&SMALL, "held", b"1")).await.unwrap();
 
     let short = Tenure::until(Tenure::now() + Duration::from_millis(50));
+    #[allow(clippy::disallowed_methods, reason = "on the writing thread")]
     let slow_disk = |db: &Database| {
         db.sync()?;
         std::thread::sleep(Duration::from_millis(100));

@@ -14,13 +14,16 @@ use ignite_core::ids::{BuildId, RunId};
 use serde::{Deserialize, Serialize};
 
 use super::LogError;
-use crate::store::{
-    batch::Batch,
-    codec::{self, CodecError, FORMAT_1, Key, Value, record_values},
-    committer::{Committer, CommitterOptions},
-    database::{Database, OpenDatabaseError, ReadError},
-    table::{KeyRange, Table, TableInfo},
-    tenure::Tenure,
+use crate::{
+    executor::RawCursor,
+    store::{
+        batch::Batch,
+        codec::{self, CodecError, FORMAT_1, Key, Value, record_values},
+        committer::{Committer, CommitterOptions},
+        database::{Database, OpenDatabaseError, ReadError},
+        table::{KeyRange, Table, TableInfo},
+        tenure::Tenure,
+    },
 };
 
 /// Data bytes of one frame.
@@ -51,13 +54,16 @@ pub struct LogHead {
     /// The run that `raw_cursor` is of.
     pub run: RunId,
     /// The executor's position behind the last raw byte that is accounted for in the frames.
-    pub raw_cursor: u64,
+    pub raw_cursor: RawCursor,
     /// Where the log of `run` begins; before it stands what earlier attempts said.
     pub run_start_offset: u64,
     /// Behind the last frame.
     pub end_offset: u64,
     /// What was removed for the size limit.
     pub gap: Option<Range<u64>>,
+    /// A part of the raw log of `run` never came.
+    #[serde(default)]
+    pub lost: bool,
     /// Nothing of `run` will follow.
     pub closed: bool,
 }

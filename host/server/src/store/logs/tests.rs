@@ -3,6 +3,7 @@ use ignite_core::ids::RunId;
 use proptest::prelude::*;
 
 use super::*;
+use crate::{executor::RawCursor, store::codec};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 const NOON_MS: u64 = 1_763_812_800_000;
@@ -27,10 +28,11 @@ fn head(build: BuildId, end_offset: u64) -> LogHead {
             platform: 0,
             attempt: 1,
         },
-        raw_cursor: end_offset,
+        raw_cursor: RawCursor::START.plus(end_offset),
         run_start_offset: 0,
         end_offset,
         gap: None,
+        lost: false,
         closed: false,
     }
 }
@@ -304,4 +306,31 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[test]
+fn a_head_of_before_opens_with_its_byte_offset() {
+    #[derive(serde::Serialize)]
+    struct Before {
+        run: RunId,
+        raw_cursor: u64,
+        run_start_offset: u64,
+        end_offset: u64,
+        gap: Option<Range<u64>>,
+        closed: bool,
+    }
+    let new = head(build(0, 1), 77);
+    let before = Before {
+        run: new.run,
+        raw_cursor: 77,
+        run_start_offset: new.run_start_offset,
+        end_offset: new.end_offset,
+        gap: None,
+        closed: false,
+    };
+    let bytes = codec::encode_record(codec::FORMAT_1, &before).unwrap();
+    assert_eq!(
+        codec::decode_record::<LogHead>(codec::FORMAT_1, &bytes).unwrap(),
+        new
+    );
 }

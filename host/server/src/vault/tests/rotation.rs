@@ -1,5 +1,8 @@
 //! Keys change, the process ends at any moment of it, and what was sealed opens all the same.
 
+use hmac::{Hmac, KeyInit as _};
+use sha2::Sha256;
+
 use super::*;
 use crate::store::{Live, RunSecretsRow, builds::tests::build};
 
