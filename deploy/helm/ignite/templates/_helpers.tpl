@@ -52,9 +52,17 @@ registry_ca_file: /etc/ignite/authorities/registry.pem
 {{- if .Values.authorities.git }}
 git_ca_file: /etc/ignite/authorities/git.pem
 {{- end }}
+{{- if .Values.standby.enabled }}
+standby_lease: {{ .Release.Namespace }}/{{ include "ignite.name" . }}
+{{- end }}
 executor: kubernetes
 kubernetes_namespace: {{ .Values.builds.namespace }}
 kubernetes_namespace_per_org: {{ .Values.builds.namespacePerOrg }}
+{{- if and .Values.builds.namespacePerOrg .Values.builds.networkPolicy.allow }}
+{{- $ranges := list }}
+{{- range .Values.builds.networkPolicy.allow }}{{ $ranges = append $ranges .cidr }}{{ end }}
+kubernetes_egress_allowed: {{ $ranges | join "," }}
+{{- end }}
 kubernetes_fetch_image: {{ include "ignite.image" . }}
 kubernetes_kaniko_image: {{ .Values.kanikoImage }}
 kubernetes_gateway_url: {{ include "ignite.gatewayUrl" . }}
@@ -75,8 +83,8 @@ kubernetes_resource_classes: /etc/ignite/config/resource-classes.toml
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-# What it may know is a Secret that its pod owns. None is ever read back.
+# What it may know is a Secret that its pod owns; of an old one, only whose it is is read.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [create]
+  verbs: [create, delete, get]
 {{- end }}
