@@ -36,6 +36,8 @@ pub struct Caller {
 
 /// Long: two cores run several builds and the tests.
 pub const BUILD_DEADLINE: Duration = Duration::from_secs(300);
+/// Whoever wants no more than what is there waits so long for more of it.
+const MORE_PATIENCE: Duration = Duration::from_millis(500);
 const CHUNK_BYTES: usize = 512 * 1024;
 
 /// The request for a build of an inline context.
@@ -217,6 +219,16 @@ impl Caller {
     pub async fn log(&self, id: &str) -> String {
         let chunks = self.follow(id, true, 0).await;
         String::from_utf8(joined(chunks, 0).await).unwrap()
+    }
+
+    /// The log as far as it is there.
+    pub async fn log_so_far(&self, id: &str) -> String {
+        let mut stream = self.follow(id, true, 0).await;
+        let mut log = Vec::new();
+        while let Ok(Ok(Some(chunk))) = tokio::time::timeout(MORE_PATIENCE, stream.message()).await {
+            log.extend_from_slice(&chunk.data);
+        }
+        String::from_utf8_lossy(&log).into_owned()
     }
 
     /// A build that must succeed.

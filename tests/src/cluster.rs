@@ -5,7 +5,8 @@
 //! that breaks parts of the node has it for itself: [`Cluster::alone`].
 //!
 //! With `IGNITE_TEST_KUBECONFIG` another cluster takes its place. Then `IGNITE_TEST_HOST_ADDRESS` says where its pods find this
-//! machine, and `IGNITE_TEST_KANIKO_IMAGE` and `IGNITE_TEST_FETCH_IMAGE` name images that it can pull. Its parts cannot be broken.
+//! machine, and `IGNITE_TEST_KANIKO_IMAGE` and `IGNITE_TEST_FETCH_IMAGE` name images that it can pull. Tests that break its parts, or
+//! install the chart there, then fail: they need to know it better.
 
 mod faults;
 
@@ -34,8 +35,9 @@ pub struct Cluster {
 
 /// A namespace that goes, with all that is in it, when this is dropped.
 #[derive(Debug)]
-pub struct Namespace {
+pub struct Namespace<'a> {
     name: String,
+    _cluster: &'a Cluster,
 }
 
 /// What is known of the cluster that this process uses.
@@ -83,14 +85,19 @@ impl Cluster {
     pub fn alone() -> Self {
         let turn = turns();
         turn.lock().unwrap();
-        assert!(
-            !FACTS.foreign,
-            "only a cluster of tests/env/cluster may be broken"
-        );
-        Self {
+        let cluster = Self {
             alone: true,
             _turn: turn,
-        }
+        };
+        cluster.must_be_ours("to break parts of it");
+        cluster
+    }
+
+    pub(crate) fn must_be_ours(&self, why: &str) {
+        assert!(
+            !FACTS.foreign,
+            "this takes the cluster of tests/env/cluster: {why}"
+        );
     }
 
     /// Of an administrator.
@@ -123,12 +130,12 @@ impl Cluster {
         open_registry()
     }
 
-    pub fn namespace(&self, prefix: &str) -> Namespace {
+    pub fn namespace(&self, prefix: &str) -> Namespace<'_> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{prefix}-{}-{count}", std::process::id());
         self.kubectl(&["create", "namespace", &name]);
-        Namespace { name }
+        Namespace { name, _cluster: self }
     }
 
     /// Runs `kubectl` as an administrator and returns what it prints; panics if it fails.
@@ -174,13 +181,13 @@ impl Drop for Cluster {
 
 // === impl Namespace ===
 
-impl Namespace {
+impl Namespace<'_> {
     pub fn name(&self) -> &str {
         &self.name
     }
 }
 
-impl Drop for Namespace {
+impl Drop for Namespace<'_> {
     fn drop(&mut self) {
         // Pods take their time to end, which nobody needs to wait for.
         let _ended = command::output(kubectl().args(["delete", "namespace", "--wait=false", &self.name]));

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
@@ -18,7 +18,7 @@ use nix::{
 };
 
 use crate::{
-    caller::Caller, cli::Cli, command, http::Http, leftovers, paths, registry::Registry,
+    caller::Caller, cli::Cli, cluster::Cluster, command, http::Http, leftovers, paths, registry::Registry,
     wait::eventually_blocking,
 };
 
@@ -42,6 +42,8 @@ pub struct Gateway {
 pub struct Builder {
     settings: Vec<(String, String)>,
     environment: Vec<(String, String)>,
+    /// Unless it is a free port of loopback.
+    address: Option<String>,
 }
 
 /// A second daemon over the same data, started while the first one runs.
@@ -84,6 +86,22 @@ impl Builder {
         self
     }
 
+    /// Runs builds as pods of this namespace, pushes to the cluster's registry, and is reached by pods.
+    pub fn on_cluster(mut self, cluster: &Cluster, namespace: &str) -> Self {
+        // Pods are told the port before the daemon can tell it.
+        let free = TcpListener::bind((cluster.host_address(), 0)).unwrap();
+        let address = free.local_addr().unwrap().to_string();
+        let url = format!("http://{address}");
+        self.address = Some(address);
+        self.registry(cluster.registry())
+            .setting("executor", "kubernetes")
+            .setting("kubernetes_kubeconfig", cluster.kubeconfig().display())
+            .setting("kubernetes_namespace", namespace)
+            .setting("kubernetes_fetch_image", cluster.fetch_image())
+            .setting("kubernetes_kaniko_image", cluster.kaniko_image())
+            .setting("kubernetes_gateway_url", url)
+    }
+
     /// Starts the daemon and waits until it is ready.
     pub fn start(self) -> Gateway {
         let folder = tempfile::Builder::new()
@@ -111,7 +129,7 @@ impl Builder {
             folder,
             settings,
             environment: self.environment,
-            address: "127.0.0.1:0".to_owned(),
+            address: self.address.unwrap_or_else(|| "127.0.0.1:0".to_owned()),
             daemon: None,
             token: String::new(),
             builds: Arc::default(),
@@ -182,7 +200,7 @@ impl Gateway {
     /// A client with a new token.
     pub fn caller_of(&self, organization: &str, scopes: &str) -> Caller {
         let token = self.create_token(organization, scopes);
-        self.wait_until_known(&token);
+        wait_until_known(&self.address, &token);
         Caller::new(&self.address, &token, Arc::clone(&self.builds))
     }
 
@@ -194,7 +212,7 @@ impl Gateway {
     /// The command-line client of another user of `acme`.
     pub fn cli_of(&self, subject: &str, scopes: &str) -> Cli {
         let token = self.create_token_of("acme", subject, scopes);
-        self.wait_until_known(&token);
+        wait_until_known(&self.address, &token);
         Cli::new(&self.address, &token)
     }
 
@@ -230,6 +248,13 @@ impl Gateway {
         let mut daemon = self.daemon.take().expect("the daemon runs");
         daemon.kill().unwrap();
         daemon.wait().unwrap();
+    }
+
+    /// [`Gateway::kill9`], unless it has ended or could not start.
+    pub fn kill9_if_running(&mut self) {
+        if self.daemon.is_some() {
+            self.kill9();
+        }
     }
 
     /// Asks the daemon to end and waits until it has.
@@ -295,26 +320,37 @@ impl Gateway {
             .unwrap()
     }
 
+    /// [`Gateway::restart`] of a daemon that may find that it cannot work; what it says then.
+    pub fn try_restart(&mut self) -> Result<(), String> {
+        assert!(self.daemon.is_none(), "the daemon still runs");
+        self.try_launch()
+    }
+
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("ignited.log")
     }
 
     fn launch(&mut self) {
+        self.try_launch().unwrap_or_else(|problem| panic!("{problem}"));
+    }
+
+    fn try_launch(&mut self) -> Result<(), String> {
         let from = fs::metadata(self.log_file()).map_or(0, |file| file.len());
         let log_file = self.log_file();
-        let started = self.spawn(&self.address, &log_file);
-        let daemon = self.daemon.insert(started);
+        let mut daemon = self.spawn(&self.address, &log_file);
         self.address = eventually_blocking("the daemon to listen", START_DEADLINE, || {
             let text = fs::read(&log_file).unwrap();
             let text = String::from_utf8_lossy(&text[usize::try_from(from).unwrap()..]).into_owned();
             if let Some(status) = daemon.try_wait().unwrap() {
-                panic!("ignited ended with {status}:\n{text}");
+                return Some(Err(format!("ignited ended with {status}:\n{text}")));
             }
-            listening_address(&text)
-        });
+            listening_address(&text).map(Ok)
+        })?;
+        self.daemon = Some(daemon);
         eventually_blocking("the daemon to be ready", START_DEADLINE, || {
             is_ready(&self.address).then_some(())
         });
+        Ok(())
     }
 
     /// Runs that were not cleaned away although their builds should have ended.
@@ -334,14 +370,6 @@ impl Gateway {
             let _status = daemon.wait();
         }
         leftovers::sweep(self.folder.path());
-    }
-
-    /// The tokens file is reread on change, which takes a moment.
-    fn wait_until_known(&self, token: &str) {
-        eventually_blocking("a new token to be accepted", START_DEADLINE, || {
-            let head = plain_get(&self.address, "/v1/ignite/builds?limit=1", Some(token))?;
-            (!head.starts_with("HTTP/1.1 401")).then_some(())
-        });
     }
 }
 
@@ -394,8 +422,16 @@ fn is_ready(address: &str) -> bool {
 
 /// One that was free a moment ago.
 fn free_address() -> String {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().to_string()
+}
+
+/// The tokens file is reread on change, which takes a moment.
+pub(crate) fn wait_until_known(address: &str, token: &str) {
+    eventually_blocking("a new token to be accepted", START_DEADLINE, || {
+        let head = plain_get(address, "/v1/ignite/builds?limit=1", Some(token))?;
+        (!head.starts_with("HTTP/1.1 401")).then_some(())
+    });
 }
 
 /// A GET without a runtime; the start of the response.

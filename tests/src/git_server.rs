@@ -33,6 +33,11 @@ pub const LOGIN: (&str, &str) = ("reader", "only-for-tests");
 
 impl GitServer {
     pub fn start() -> Self {
+        Self::start_on("127.0.0.1")
+    }
+
+    /// On this address of the machine, for those who do not share its loopback.
+    pub fn start_on(host: &str) -> Self {
         let folder = tempfile::Builder::new()
             .prefix("ignite-git-")
             .tempdir()
@@ -41,9 +46,9 @@ impl GitServer {
         fs::create_dir(folder.join("srv")).unwrap();
         fs::create_dir(folder.join("work")).unwrap();
         fs::write(folder.join("users"), format!("{}:{}\n", LOGIN.0, LOGIN.1)).unwrap();
-        let port = free_port();
+        let port = free_port(host);
         let config = folder.join("lighttpd.conf");
-        fs::write(&config, configuration(&folder, port)).unwrap();
+        fs::write(&config, configuration(&folder, host, port)).unwrap();
         let server = Leash::start(
             &folder,
             &folder.join("log"),
@@ -54,7 +59,7 @@ impl GitServer {
                 config.as_os_str(),
             ],
         );
-        let address = format!("127.0.0.1:{port}");
+        let address = format!("{host}:{port}");
         eventually_blocking("the git server to listen", START_DEADLINE, || {
             TcpStream::connect(&address).ok()
         });
@@ -142,20 +147,16 @@ pub fn git(folder: &Path) -> Command {
 }
 
 /// lighttpd takes no port 0: one that was free a moment ago.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+fn free_port(host: &str) -> u16 {
+    TcpListener::bind((host, 0)).unwrap().local_addr().unwrap().port()
 }
 
-fn configuration(folder: &Path, port: u16) -> String {
+fn configuration(folder: &Path, host: &str, port: u16) -> String {
     let folder = folder.display();
     format!(
         r#"server.modules = ("mod_setenv", "mod_auth", "mod_authn_file", "mod_alias", "mod_cgi")
 server.document-root = "{folder}/srv"
-server.bind = "127.0.0.1"
+server.bind = "{host}"
 server.port = {port}
 server.upload-dirs = ("{folder}")
 alias.url = ("/" => "/usr/lib/git-core/git-http-backend/")

@@ -29,4 +29,5 @@ pub mod processes;
 pub mod raw_logs;
 pub mod receiver;
 pub mod registry;
+pub mod release;
 pub mod wait;

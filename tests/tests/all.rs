@@ -13,7 +13,13 @@ mod environment {
 }
 
 mod kubernetes {
+    mod builds;
+    mod calls;
+    mod chart;
     mod cluster;
+    mod deploy;
+    mod executor;
+    mod rights;
     mod standby;
 }
 
