@@ -426,6 +426,12 @@ fn free_address() -> String {
     socket.local_addr().unwrap().to_string()
 }
 
+pub(crate) fn wait_until_ready(address: &str) {
+    eventually_blocking("the gateway to be ready", START_DEADLINE, || {
+        is_ready(address).then_some(())
+    });
+}
+
 /// The tokens file is reread on change, which takes a moment.
 pub(crate) fn wait_until_known(address: &str, token: &str) {
     eventually_blocking("a new token to be accepted", START_DEADLINE, || {

@@ -16,7 +16,7 @@ use crate::{
     cli::Cli,
     cluster::{Cluster, Namespace},
     command,
-    gateway::wait_until_known,
+    gateway::{wait_until_known, wait_until_ready},
     paths,
     wait::eventually_blocking,
 };
@@ -159,6 +159,13 @@ impl<'a> Release<'a> {
     /// A client with a token made in the pod, as the chart's notes tell.
     pub fn caller(&self) -> Caller {
         Caller::new(&self.address, &self.create_token(), Arc::default())
+    }
+
+    /// The same client on a new connection, once there is a gateway at work again: the Service learns of it a moment after the pod is
+    /// ready.
+    pub fn reconnected(&self, caller: &Caller) -> Caller {
+        wait_until_ready(&self.address);
+        caller.reconnected()
     }
 
     pub fn cli(&self) -> Cli {

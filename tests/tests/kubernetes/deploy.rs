@@ -80,7 +80,7 @@ async fn upgrade(cluster: &Cluster, release: &Release<'_>, caller: &Caller) {
     );
     let pod = cluster.get(&["pod", "ignite-0", "--namespace", release.namespace()]);
     assert_eq!(pod["metadata"]["annotations"]["changed"], "yes");
-    let build = caller.reconnected().wait_terminal(&id).await;
+    let build = release.reconnected(caller).wait_terminal(&id).await;
     assert_eq!(
         (build.status(), build.attempts),
         (BuildStatus::Succeeded, 1),
@@ -136,7 +136,7 @@ async fn a_gateway_in_the_cluster_builds_in_the_cluster() {
 
     upgrade(&cluster, &release, &caller).await;
     backup_and_restore(&cluster, &release, image);
-    let caller = caller.reconnected();
+    let caller = release.reconnected(&caller);
     assert_eq!(caller.get(&build.id).await, build);
     assert_eq!(caller.log(&build.id).await, log);
     caller.succeed(inline("after-all", &context)).await;
@@ -182,7 +182,7 @@ async fn a_standby_takes_over_in_the_cluster() {
         let active = release.active();
         (active.len() == 1 && active != first).then_some(())
     });
-    let build = caller.reconnected().wait_terminal(&id).await;
+    let build = release.reconnected(&caller).wait_terminal(&id).await;
     assert_eq!(
         (build.status(), build.attempts),
         (BuildStatus::Succeeded, 1),
