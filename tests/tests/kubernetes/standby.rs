@@ -94,6 +94,7 @@ fn one_that_ends_well_is_followed_at_once() {
 }
 
 #[test]
+#[allow(clippy::disallowed_methods, reason = "on the test's own thread")]
 fn one_that_slept_too_long_ends_without_a_word() {
     let cluster = Cluster::shared();
     let namespace = cluster.namespace("standby");
