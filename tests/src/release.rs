@@ -5,7 +5,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -58,6 +61,8 @@ pub fn image_context(folder: &Path) {
     );
 }
 
+static INSTALLED: AtomicU32 = AtomicU32::new(0);
+
 // === impl Release ===
 
 impl<'a> Release<'a> {
@@ -67,8 +72,9 @@ impl<'a> Release<'a> {
         let namespace = cluster.namespace("ignite");
         cluster.kubectl(&["label", "namespace", namespace.name(), LEVEL]);
         let builds = format!("{}-builds", namespace.name());
-        // From the part of the range that nothing is given by chance.
-        let address = format!("10.214.128.{}", 100 + std::process::id() % 100);
+        // From the part of the range that nothing is given by chance; two tests of one process may be at it at once.
+        let count = INSTALLED.fetch_add(1, Ordering::Relaxed);
+        let address = format!("10.214.128.{}", 100 + (2 * std::process::id() + count) % 100);
         let volume = cluster.make_volume(namespace.name());
         let key = format!("--from-literal=master.key={}", "5e".repeat(32));
         let secret = ["create", "secret", "generic", "master-key", &key];
