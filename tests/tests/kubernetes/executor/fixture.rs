@@ -30,7 +30,7 @@ use super::contexts::Contexts;
 static NEXT_RUN: AtomicU64 = AtomicU64::new(0);
 
 pub(super) struct Pods {
-    pub(super) cluster: &'static Cluster,
+    pub(super) cluster: Cluster,
     pub(super) config: KubernetesConfig,
     pub(super) executor: Arc<KubernetesExecutor>,
     contexts: Contexts,
@@ -40,8 +40,7 @@ pub(super) struct Pods {
 
 impl Pods {
     pub(super) async fn start() -> Self {
-        // Held until the process ends: what is lent from it lives as long.
-        let cluster: &Cluster = Box::leak(Box::new(Cluster::shared()));
+        let cluster = Cluster::shared();
         let namespace = format!(
             "executor-{}-{}",
             std::process::id(),
