@@ -21,6 +21,7 @@ use crate::sources::{
 
 pub mod classes;
 pub mod conformance;
+pub(crate) mod container;
 mod cursor;
 pub mod kubernetes;
 pub mod local;

@@ -23,7 +23,11 @@ use super::{
 use crate::{
     clock,
     error::{Error, Result},
-    executor::{ExecutorError, RawCursor, RunEvent, RunPlan, RunSource, classes::ResourceClasses},
+    executor::{
+        ExecutorError, RawCursor, RunEvent, RunPlan, RunSource,
+        classes::ResourceClasses,
+        container::{DIGEST_FILE, WORKSPACE},
+    },
     hooks::Gate,
     logs::Pipeline,
     secrets::Snapshot,
@@ -31,11 +35,6 @@ use crate::{
     store::StoreError,
 };
 use tokio::time::Instant;
-
-/// The same in every executor's sandbox. Below Kaniko's own directory, which it leaves out of images: a mount
-/// elsewhere would hide what a Dockerfile puts there.
-const WORKSPACE: &str = "/kaniko/context";
-const DIGEST_FILE: &str = "/kaniko/digest";
 
 /// Between attempts to do what the machine did not let us do.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);

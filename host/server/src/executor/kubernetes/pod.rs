@@ -26,7 +26,11 @@ use super::{
     secret::{DOCKER_CONFIG, GIT_CA, PLAN_DIR, Payload, REGISTRY_CA},
 };
 use crate::{
-    executor::{ExecutorError, RunPlan, classes::ResourceClass},
+    executor::{
+        ExecutorError, RunPlan,
+        classes::ResourceClass,
+        container::{self, CA_DIR, DIGEST_FILE, EXECUTOR, WORKSPACE},
+    },
     sources::fetch::{
         PLAN_FILE, WORKSPACE_DIR,
         pod::{CONTEXT_FILE, LOGIN_FILE},
@@ -37,29 +41,10 @@ const RUN_DIR: &str = "/ignite/run";
 const BIN_DIR: &str = "/ignite/bin";
 const POD_DIR: &str = "/ignite/pod";
 const SHIM: &str = "/ignite/bin/ignite-shim";
-const EXECUTOR: &str = "/kaniko/executor";
 const DOCKER_CONFIG_DIR: &str = "/kaniko/.docker";
-const CA_DIR: &str = "/kaniko/ssl/certs";
-/// What a container leaves there is what the kubelet reports as its last words.
-const DIGEST_FILE: &str = "/kaniko/digest";
 
 /// A killed Kaniko has nothing to tidy up.
 const GRACE_SECS: u32 = 1;
-
-/// What Kaniko needs to unpack images and to run steps as any user of them, and no more: as the local sandbox has it.
-const CAPABILITIES: [&str; 11] = [
-    "CHOWN",
-    "DAC_OVERRIDE",
-    "FOWNER",
-    "FSETID",
-    "KILL",
-    "MKNOD",
-    "SETFCAP",
-    "SETGID",
-    "SETPCAP",
-    "SETUID",
-    "SYS_CHROOT",
-];
 
 /// The pod of a run.
 ///
@@ -139,15 +124,10 @@ fn build_container(
     let args = plan.kaniko_args.iter().chain(&payload.args);
     // The kubelet would put variables' values, secrets among them, where `$(NAME)` stands.
     let args: Vec<String> = args.map(|arg| arg.replace('$', "$$")).collect();
-    let mut mounts = vec![json!({ "name": "bin", "mountPath": BIN_DIR, "readOnly": true })];
-    // Where Kaniko is told to look.
-    let context = plan
-        .kaniko_args
-        .iter()
-        .find_map(|arg| arg.strip_prefix("--context=dir://"));
-    if let Some(context) = context {
-        mounts.push(json!({ "name": "work", "mountPath": context, "subPath": WORKSPACE_DIR }));
-    }
+    let mut mounts = vec![
+        json!({ "name": "bin", "mountPath": BIN_DIR, "readOnly": true }),
+        json!({ "name": "work", "mountPath": WORKSPACE, "subPath": WORKSPACE_DIR }),
+    ];
     if payload.has(DOCKER_CONFIG) {
         mounts.push(json!({ "name": "logins", "mountPath": DOCKER_CONFIG_DIR, "readOnly": true }));
     }
@@ -164,6 +144,7 @@ fn build_container(
         "args": args,
         "env": build_env(plan, config, payload),
         "resources": resources(class),
+        // What is left there is what the kubelet reports as the container's last words.
         "terminationMessagePath": DIGEST_FILE,
         "terminationMessagePolicy": "File",
         "securityContext": {
@@ -172,7 +153,7 @@ fn build_container(
             "privileged": false,
             // su and sudo in a RUN step need their set-id bits to work, as under Docker.
             "allowPrivilegeEscalation": true,
-            "capabilities": { "drop": ["ALL"], "add": CAPABILITIES },
+            "capabilities": { "drop": ["ALL"], "add": container::CAPABILITIES },
         },
         "volumeMounts": mounts,
     })
@@ -182,16 +163,9 @@ fn build_container(
 fn build_env(plan: &RunPlan, config: &KubernetesConfig, payload: &Payload) -> Vec<Value> {
     let own: Vec<(&str, &str)> = kaniko::ENVIRONMENT
         .into_iter()
-        .chain([
-            (
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kaniko",
-            ),
-            ("DOCKER_CONFIG", "/kaniko/.docker/"),
-            ("SSL_CERT_DIR", CA_DIR),
-            // How Kaniko knows that it is in a container and may overwrite its root.
-            ("container", "kube"),
-        ])
+        .chain(container::ENVIRONMENT)
+        // How Kaniko knows that it is in a container and may overwrite its root.
+        .chain([("container", "kube")])
         .collect();
     let plain = plain_env(&config.template.env, &own);
     let is_set = |name: &str| plain.iter().any(|variable| variable["name"] == name);

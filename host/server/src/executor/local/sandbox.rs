@@ -18,36 +18,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::executor::local::{
-    Limits, UserNamespace, cgroups,
-    layout::{RunDir, create, create_dir},
-    runtime::make_run_dir,
+use crate::executor::{
+    container::{self, EXECUTOR},
+    local::{
+        Limits, UserNamespace, cgroups,
+        layout::{RunDir, create, create_dir},
+        runtime::make_run_dir,
+    },
 };
 
 mod seccomp;
 
-const EXECUTOR: &str = "/kaniko/executor";
 const DOCKER_CONFIG_DIR: &str = "/kaniko/.docker/";
-/// Kaniko trusts what is in any file of it.
-const CA_DIR: &str = "/kaniko/ssl/certs";
 const CA_BUNDLE: &str = "/kaniko/ssl/certs/ca-certificates.crt";
 const REGISTRY_CA: &str = "/kaniko/ssl/certs/registry-ca.pem";
 const HOSTNAME: &str = "ignite-build";
-
-/// What Kaniko needs to unpack images and to run steps as any user of them, and no more.
-const CAPABILITIES: [&str; 11] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_MKNOD",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
 
 /// As Docker masks them.
 const MASKED_PATHS: [&str; 10] = [
@@ -183,6 +168,7 @@ impl<'a> Sandbox<'a> {
     fn spec(&self) -> Value {
         let mut args = vec![EXECUTOR.to_owned()];
         args.extend(self.args.iter().cloned());
+        let capabilities = container::CAPABILITIES.map(|name| format!("CAP_{name}"));
         json!({
             "ociVersion": "1.0.2",
             "hostname": HOSTNAME,
@@ -193,9 +179,9 @@ impl<'a> Sandbox<'a> {
                 "args": args,
                 "env": self.env(),
                 "capabilities": {
-                    "bounding": CAPABILITIES,
-                    "effective": CAPABILITIES,
-                    "permitted": CAPABILITIES,
+                    "bounding": capabilities,
+                    "effective": capabilities,
+                    "permitted": capabilities,
                 },
                 // su and sudo in a RUN step need their set-id bits to work, as under Docker.
                 "noNewPrivileges": false,
@@ -209,12 +195,6 @@ impl<'a> Sandbox<'a> {
         let own = [
             ("USER", "root"),
             ("HOME", "/root"),
-            (
-                "PATH",
-                "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/kaniko",
-            ),
-            ("DOCKER_CONFIG", DOCKER_CONFIG_DIR),
-            ("SSL_CERT_DIR", CA_DIR),
             // How Kaniko knows that it is in a container and may overwrite its root.
             ("container", "oci"),
         ];
@@ -223,6 +203,7 @@ impl<'a> Sandbox<'a> {
             .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
             .collect();
         env.extend(self.config.env.clone());
+        let own = own.into_iter().chain(container::ENVIRONMENT);
         env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         env.into_iter()
             .map(|(name, value)| format!("{name}={value}"))
@@ -436,7 +417,7 @@ mod tests {
             .iter()
             .filter(|mount| {
                 let parent = Path::new(mount["destination"].as_str().unwrap()).parent();
-                parent == Some(Path::new(CA_DIR))
+                parent == Some(Path::new(container::CA_DIR))
             })
             .map(|mount| PathBuf::from(mount["source"].as_str().unwrap()))
             .collect();
