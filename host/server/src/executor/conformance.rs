@@ -14,7 +14,10 @@ mod cases;
 
 pub use cases::*;
 
-use crate::executor::{Executor, ExecutorError, RawCursor, RunEvent, RunPlan, RunSource};
+use crate::executor::{
+    Executor, ExecutorError, RawCursor, RunEvent, RunPlan, RunSource,
+    container::{DIGEST_FILE, WORKSPACE},
+};
 
 /// Nothing a case waits for takes longer.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -25,6 +28,45 @@ const PATIENCE: Duration = Duration::from_secs(120);
 pub struct Broken(String);
 
 pub type Verdict = Result<(), Broken>;
+
+/// Gives the names of all cases to the macro `$test`, which makes a test of each: no executor is spared one.
+#[macro_export]
+macro_rules! conformance_cases {
+    ($test:ident) => {
+        $test![
+            a_build_is_fetched_logged_and_pushed,
+            a_failing_step_keeps_its_exit_code,
+            build_args_arrive_and_are_on_no_command_line,
+            a_run_starts_once,
+            a_gated_run_builds_once_it_may_and_not_before,
+            a_gated_run_that_waits_can_be_stopped,
+            following_from_the_middle_neither_loses_nor_doubles,
+            many_followers_get_the_same,
+            stopping_a_live_run_kills_it,
+            stopping_at_once_or_too_late_is_fine,
+            a_deadline_is_kept,
+            too_much_memory_is_told_apart,
+            too_much_disk_is_told_apart,
+            a_lost_run_is_known_and_leaves_no_process,
+            a_restarted_daemon_finds_and_follows_a_live_run,
+            a_failed_fetch_is_told_apart,
+            forgetting_leaves_nothing,
+        ];
+    };
+}
+
+/// Kaniko's arguments in a plan that pushes to `destination`.
+pub fn kaniko_args(destination: &str) -> Vec<String> {
+    vec![
+        format!("--context=dir://{WORKSPACE}"),
+        "--dockerfile=Dockerfile".to_owned(),
+        format!("--destination={destination}"),
+        "--insecure".to_owned(),
+        "--insecure-pull".to_owned(),
+        "--log-format=text".to_owned(),
+        format!("--digest-file={DIGEST_FILE}"),
+    ]
+}
 
 /// What the cases need of an executor's surroundings.
 #[async_trait::async_trait]

@@ -14,7 +14,7 @@ use std::{
 use ignite_core::ids::{BuildId, RunId};
 use ignite_server::executor::{
     Executor, Limits, RunPlan, RunSource,
-    conformance::Fixture,
+    conformance::{self, Fixture},
     local::{LocalConfig, LocalExecutor},
 };
 use rustix::process::{Pid, Signal};
@@ -119,15 +119,7 @@ impl Local {
             .arg(".")
             .status();
         assert!(tar.unwrap().success());
-        let args = [
-            "--context=dir:///kaniko/context".to_owned(),
-            "--dockerfile=Dockerfile".to_owned(),
-            format!("--destination={}/{run}:latest", self.registry.address()),
-            "--insecure".to_owned(),
-            "--insecure-pull".to_owned(),
-            "--log-format=text".to_owned(),
-            "--digest-file=/kaniko/digest".to_owned(),
-        ];
+        let destination = format!("{}/{run}:latest", self.registry.address());
         RunPlan {
             run,
             org: "acme".parse().unwrap(),
@@ -136,7 +128,7 @@ impl Local {
                 sha256: String::new(),
             },
             dockerfile: "Dockerfile".to_owned(),
-            kaniko_args: args.to_vec(),
+            kaniko_args: conformance::kaniko_args(&destination),
             build_args: Default::default(),
             secrets: Default::default(),
             timeout: Duration::from_secs(100),

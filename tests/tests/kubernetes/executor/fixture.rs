@@ -17,7 +17,7 @@ use ignite_server::{
     executor::{
         Executor, Limits, RunPlan, RunSource,
         classes::ResourceClasses,
-        conformance::Fixture,
+        conformance::{self, Fixture},
         kubernetes::{KubernetesConfig, KubernetesExecutor, PodTemplate},
     },
     sources::contexts::grants::ContextGrant,
@@ -137,15 +137,6 @@ impl Fixture for Pods {
         let sha256 = hex::encode(Sha256::digest(&context));
         let url_path = format!("/{run}");
         self.contexts.put(&url_path, context);
-        let args = [
-            "--context=dir:///kaniko/context".to_owned(),
-            "--dockerfile=Dockerfile".to_owned(),
-            format!("--destination={}", self.reference(run)),
-            "--insecure".to_owned(),
-            "--insecure-pull".to_owned(),
-            "--log-format=text".to_owned(),
-            "--digest-file=/kaniko/digest".to_owned(),
-        ];
         RunPlan {
             run,
             org: "acme".parse().unwrap(),
@@ -154,7 +145,7 @@ impl Fixture for Pods {
                 sha256,
             },
             dockerfile: "Dockerfile".to_owned(),
-            kaniko_args: args.to_vec(),
+            kaniko_args: conformance::kaniko_args(&self.reference(run)),
             build_args: Default::default(),
             secrets: Default::default(),
             timeout: Duration::from_secs(100),
