@@ -19,7 +19,7 @@ pub(super) struct Candidate {
     identity: String,
     duration: Duration,
     /// What it said when it was last seen to change, and when that was.
-    seen: Option<(Option<LeaseSpec>, Instant)>,
+    seen: Option<(LeaseSpec, Instant)>,
 }
 
 #[derive(Debug, PartialEq)]
@@ -51,9 +51,9 @@ impl Candidate {
             return Turn::Mine(self.taken(Some(spec)));
         }
         let since = match &self.seen {
-            Some((seen, since)) if seen.as_ref() == Some(spec) => *since,
+            Some((seen, since)) if seen == spec => *since,
             Some(_) | None => {
-                self.seen = Some((Some(spec.clone()), now));
+                self.seen = Some((spec.clone(), now));
                 now
             }
         };
