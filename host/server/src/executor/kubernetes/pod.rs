@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 use super::{
     KubernetesConfig, names,
     names::{BUILD_CONTAINER, FETCH_CONTAINER, FINALIZER},
-    secret::{DOCKER_CONFIG, GIT_CA, PLAN_DIR, Payload, REGISTRY_CA},
+    secret::{DOCKER_CONFIG, GIT_CA, Payload, REGISTRY_CA},
 };
 use crate::{
     executor::{
@@ -33,14 +33,10 @@ use crate::{
     },
     sources::fetch::{
         PLAN_FILE, WORKSPACE_DIR,
-        pod::{CONTEXT_FILE, LOGIN_FILE},
+        pod::{BIN_DIR, CONTEXT_FILE, LOGIN_FILE, PLAN_DIR, POD_DIR, RUN_DIR, SHIM_FILE},
     },
 };
 
-const RUN_DIR: &str = "/ignite/run";
-const BIN_DIR: &str = "/ignite/bin";
-const POD_DIR: &str = "/ignite/pod";
-const SHIM: &str = "/ignite/bin/ignite-shim";
 const DOCKER_CONFIG_DIR: &str = "/kaniko/.docker";
 
 /// A killed Kaniko has nothing to tidy up.
@@ -140,7 +136,7 @@ fn build_container(
         "image": config.kaniko_image,
         "imagePullPolicy": "IfNotPresent",
         // One stream for both of Kaniko's: the container runtime stores two, and their order would be lost.
-        "command": [SHIM, EXECUTOR],
+        "command": [format!("{BIN_DIR}/{SHIM_FILE}"), EXECUTOR.to_owned()],
         "args": args,
         "env": build_env(plan, config, payload),
         "resources": resources(class),

@@ -1,6 +1,6 @@
 //! A run's Secret: all that its pod must not say of itself. Owned by the pod, so that it goes with it.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ignite_core::{dockerfile::SecretMounts, kaniko, secrets::SecretText};
@@ -12,7 +12,7 @@ use crate::{
     executor::{ExecutorError, RunPlan, RunSource},
     sources::fetch::{
         PLAN_FILE,
-        pod::{CONTEXT_FILE, LOGIN_FILE, PodContext, PodPlan},
+        pod::{CONTEXT_FILE, LOGIN_FILE, PLAN_DIR, PodContext, PodPlan, RUN_DIR},
     },
 };
 
@@ -21,10 +21,8 @@ pub(super) const DOCKER_CONFIG: &str = "config.json";
 pub(super) const REGISTRY_CA: &str = "registry-ca.pem";
 const ARG_PREFIX: &str = "arg.";
 
-/// Where the fetch step puts an archive that it downloads.
-const DOWNLOAD: &str = "/ignite/run/context";
-/// Of the fetch step's container.
-pub(super) const PLAN_DIR: &str = "/ignite/plan";
+/// Where the fetch step puts an archive that it downloads, in the run's folder.
+const DOWNLOAD: &str = "context";
 /// The API server takes no more.
 const BYTES_MAX: usize = 1 << 20;
 
@@ -83,7 +81,7 @@ impl Payload {
             .map(|_| format!("{PLAN_DIR}/{GIT_CA}").into());
         let mut fetch_plan = plan.fetch_plan(config.archive.clone(), git);
         if let RunSource::Archive { path, .. } = &mut fetch_plan.source {
-            *path = DOWNLOAD.into();
+            *path = Path::new(RUN_DIR).join(DOWNLOAD);
             let grant = plan.context_grant.as_ref().ok_or_else(|| {
                 ExecutorError::Other("a pod cannot read the stored context without a grant".to_owned())
             })?;

@@ -48,6 +48,11 @@ pub const LOGIN_FILE: &str = "git-login.json";
 pub const ANNOTATIONS_FILE: &str = "annotations";
 /// The annotation that lets a gated run go on, with the value `true`.
 pub const GO_AHEAD: &str = "ignite.dodil.io/go-ahead";
+/// Where a pod has its volumes, for the step and whoever mounts them: the plan, the annotations, the run, the programs.
+pub const PLAN_DIR: &str = "/ignite/plan";
+pub const POD_DIR: &str = "/ignite/pod";
+pub const RUN_DIR: &str = "/ignite/run";
+pub const BIN_DIR: &str = "/ignite/bin";
 /// In the folder of programs.
 pub const SHIM_FILE: &str = "ignite-shim";
 
@@ -237,14 +242,13 @@ fn wait_for_go_ahead(annotations: &Path, deadline: Instant) -> bool {
 // === impl PodFolders ===
 
 impl Default for PodFolders {
-    /// As the executor mounts them.
     fn default() -> Self {
         let own = std::env::current_exe().unwrap_or_default();
         Self {
-            plan: "/ignite/plan".into(),
-            pod: "/ignite/pod".into(),
-            run: "/ignite/run".into(),
-            bin: "/ignite/bin".into(),
+            plan: PLAN_DIR.into(),
+            pod: POD_DIR.into(),
+            run: RUN_DIR.into(),
+            bin: BIN_DIR.into(),
             shim: own.with_file_name(SHIM_FILE),
         }
     }
