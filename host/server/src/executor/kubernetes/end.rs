@@ -13,7 +13,7 @@
 
 use ignite_core::run::{Disruption, EndCause, FetchFailure, RunEnd};
 use k8s_openapi::{
-    api::core::v1::{ContainerStateTerminated, Pod, PodCondition, PodStatus},
+    api::core::v1::{ContainerState, ContainerStateTerminated, Pod, PodCondition, PodStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,17 @@ pub(super) fn of(pod: &Pod, now_ms: i64) -> Option<RunEnd> {
     })
 }
 
+/// How the container of that name stands, if the kubelet has said so.
+pub(super) fn state_of<'a>(pod: &'a Pod, container: &str) -> Option<&'a ContainerState> {
+    let status = pod.status.as_ref()?;
+    let init = status.init_container_statuses.iter().flatten();
+    let own = status.container_statuses.iter().flatten();
+    init.chain(own)
+        .find(|status| status.name == container)?
+        .state
+        .as_ref()
+}
+
 /// What of a pod tells.
 struct Seen<'a> {
     pod: &'a Pod,
@@ -64,18 +75,7 @@ impl<'a> Seen<'a> {
     fn new(pod: &'a Pod) -> Self {
         let status = pod.status.as_ref();
         let annotation = pod.metadata.annotations.as_ref().and_then(|all| all.get(ENDED));
-        let terminated = |name: &str| {
-            let own = status.and_then(|status| status.container_statuses.as_ref());
-            let init = status.and_then(|status| status.init_container_statuses.as_ref());
-            own.into_iter()
-                .chain(init)
-                .flatten()
-                .find(|container| container.name == name)?
-                .state
-                .as_ref()?
-                .terminated
-                .as_ref()
-        };
+        let terminated = |name: &str| state_of(pod, name)?.terminated.as_ref();
         let conditions = status.and_then(|status| status.conditions.as_ref());
         Self {
             pod,
@@ -106,12 +106,12 @@ impl<'a> Seen<'a> {
         let Some(deadline) = deleted_at.or(ended_at) else {
             return false;
         };
-        let has_node = self
-            .pod
-            .spec
-            .as_ref()
-            .is_some_and(|spec| spec.node_name.is_some());
-        !has_node || now_ms > deadline.saturating_add(SILENCE_MS_MAX)
+        self.node().is_none() || now_ms > deadline.saturating_add(SILENCE_MS_MAX)
+    }
+
+    /// Which it was given.
+    fn node(&self) -> Option<&str> {
+        self.pod.spec.as_ref()?.node_name.as_deref()
     }
 
     fn abandoned(&self) -> EndCause {
@@ -119,15 +119,12 @@ impl<'a> Seen<'a> {
             return verdict.cause.clone();
         }
         let by_control_plane = self.disruption.map(disrupted);
-        by_control_plane.unwrap_or_else(|| {
-            let has_node = self.pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-            match has_node {
-                None => deleted(),
-                Some(node) => EndCause::Disrupted {
-                    how: Disruption::NodeLost,
-                    message: format!("the build's pod was deleted and its node {node} no longer answers"),
-                },
-            }
+        by_control_plane.unwrap_or_else(|| match self.node() {
+            None => deleted(),
+            Some(node) => EndCause::Disrupted {
+                how: Disruption::NodeLost,
+                message: format!("the build's pod was deleted and its node {node} no longer answers"),
+            },
         })
     }
 

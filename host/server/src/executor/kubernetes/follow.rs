@@ -326,15 +326,7 @@ async fn tell_standing(mut changes: PodReceiver, container: &str, teller: watch:
 
 /// How the container stands, by its pod; None: that is gone. `before`: how it stood.
 fn standing(pod: Option<&Pod>, container: &str, before: Standing) -> Standing {
-    let status = pod.and_then(|pod| pod.status.as_ref());
-    let init = status.and_then(|status| status.init_container_statuses.as_ref());
-    let own = status.and_then(|status| status.container_statuses.as_ref());
-    let state = init
-        .into_iter()
-        .chain(own)
-        .flatten()
-        .find(|status| status.name == container)
-        .and_then(|status| status.state.as_ref());
+    let state = pod.and_then(|pod| end::state_of(pod, container));
     if let Some(over) = state.and_then(|state| state.terminated.as_ref()) {
         // One that was never made has ended as well, without a word.
         return match over.container_id {
