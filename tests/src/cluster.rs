@@ -22,7 +22,7 @@ use std::{
     },
 };
 
-pub use self::faults::{Component, CutOff, KubeletSettings};
+pub use self::faults::{Component, CutOff, DiskShortage, KubeletSettings};
 use crate::{command, paths, registry::Registry};
 
 /// The right to use the cluster, with others or alone, until dropped.

@@ -19,6 +19,7 @@ mod kubernetes {
     mod cluster;
     mod deploy;
     mod executor;
+    mod faults;
     mod rights;
     mod standby;
 }

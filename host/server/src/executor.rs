@@ -128,6 +128,8 @@ pub enum RunEvent {
     /// A part of the log is gone, or cannot be shown not to be. `end` is the position behind it. Never sent twice to those who
     /// follow from there.
     Gap {
+        /// How much it was, where that is known.
+        bytes: Option<u64>,
         /// When the last line before it was written, in milliseconds since 1970; None if it is the log's first.
         after_ms: Option<i64>,
         /// When the first line behind it was written; None if nothing follows.

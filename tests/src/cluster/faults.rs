@@ -1,6 +1,12 @@
 //! Breaking parts of the node, one at a time.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::Command,
+};
+
+use nix::{fcntl::posix_fallocate, sys::statvfs::statvfs};
 
 use super::{Cluster, STATE, script};
 use crate::command;
@@ -22,11 +28,22 @@ pub struct KubeletSettings<'a> {
     cluster: &'a Cluster,
 }
 
+/// While this lives, the node is short of disk.
+#[derive(Debug)]
+pub struct DiskShortage<'a> {
+    // Gone before the kubelet looks again.
+    _file: File,
+    _settings: KubeletSettings<'a>,
+}
+
 /// While this lives, nothing goes through between this machine and the API server. The node itself reaches it.
 #[derive(Debug)]
 pub struct CutOff {
     rule: Vec<String>,
 }
+
+/// What a shortage of disk takes, of which others may need half meanwhile.
+const FILLED_BYTES: u64 = 2 << 30;
 
 // === impl Cluster ===
 
@@ -70,6 +87,20 @@ impl Cluster {
         fs::write(settings_file(), format!("{head}{fields}\n")).unwrap();
         self.restart(Component::Kubelet);
         KubeletSettings { cluster: self }
+    }
+
+    /// Leaves the kubelet with less disk than it wants to have free: it evicts pods. Takes [`FILLED_BYTES`] of the machine's.
+    pub fn short_of_disk(&self) -> DiskShortage<'_> {
+        let disk = statvfs(STATE).unwrap();
+        let free = disk.blocks_available() * disk.fragment_size();
+        let threshold = free - FILLED_BYTES / 2;
+        let settings = self.kubelet_settings(&format!("evictionHard: {{nodefs.available: '{threshold}'}}"));
+        let file = tempfile::tempfile_in(STATE).unwrap();
+        posix_fallocate(&file, 0, i64::try_from(FILLED_BYTES).unwrap()).unwrap();
+        DiskShortage {
+            _file: file,
+            _settings: settings,
+        }
     }
 
     /// Drops every packet between this machine and the API server, open connections' too.

@@ -19,7 +19,7 @@ const SECRET: &str = "hunter2-hunter2-hunter2";
 const SOON: Duration = Duration::from_secs(60);
 
 /// Small enough for many at once.
-fn on_cluster(cluster: &Cluster, namespace: &str) -> Builder {
+pub(super) fn on_cluster(cluster: &Cluster, namespace: &str) -> Builder {
     Gateway::builder()
         .on_cluster(cluster, namespace)
         .setting("build_memory_bytes_max", "256MiB")
@@ -28,7 +28,7 @@ fn on_cluster(cluster: &Cluster, namespace: &str) -> Builder {
         .setting("retry_backoff", "200ms")
 }
 
-fn dockerfile(cluster: &Cluster, lines: &str) -> Context {
+pub(super) fn dockerfile(cluster: &Cluster, lines: &str) -> Context {
     Context::new(&format!("FROM {}\n{lines}", cluster.registry().busybox()))
 }
 
@@ -39,13 +39,13 @@ fn sleeper(cluster: &Cluster, name: &str) -> v1::CreateBuildRequest {
     }
 }
 
-fn pods(cluster: &Cluster, namespace: &str) -> Vec<Value> {
+pub(super) fn pods(cluster: &Cluster, namespace: &str) -> Vec<Value> {
     let pods = cluster.get(&["pods", "--namespace", namespace]);
     pods["items"].as_array().unwrap().clone()
 }
 
 /// Nothing of any run is left.
-async fn tidied(cluster: &Cluster, namespace: &str) {
+pub(super) async fn tidied(cluster: &Cluster, namespace: &str) {
     eventually("pods and secrets to go", SOON, async || {
         let left = cluster.get(&["pods,secrets", "--namespace", namespace]);
         left["items"].as_array().unwrap().is_empty().then_some(())

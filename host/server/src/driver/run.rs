@@ -421,12 +421,13 @@ async fn follow(
                     progress(driver, live, run, pipeline).await?;
                 }
                 Some(Ok(RunEvent::Gap {
+                    bytes,
                     after_ms,
                     before_ms,
                     end,
                 })) => {
                     failures = 0;
-                    let text = gap_text(after_ms, before_ms);
+                    let text = gap_text(bytes, after_ms, before_ms);
                     pipeline
                         .gap(&text, end, clock::now_ms())
                         .await
@@ -452,7 +453,7 @@ async fn follow(
 }
 
 /// What the build's log says where a part of it is gone.
-fn gap_text(after_ms: Option<i64>, before_ms: Option<i64>) -> String {
+fn gap_text(bytes: Option<u64>, after_ms: Option<i64>, before_ms: Option<i64>) -> String {
     let shown = |ms: Option<i64>| {
         let time = ms.and_then(DateTime::from_timestamp_millis);
         time.map(|time| time.to_rfc3339_opts(SecondsFormat::Millis, true))
@@ -463,7 +464,8 @@ fn gap_text(after_ms: Option<i64>, before_ms: Option<i64>) -> String {
         (None, Some(before)) => format!(" (before {before})"),
         (None, None) => String::new(),
     };
-    format!("the cluster lost part of the log here{when}")
+    let what = bytes.map_or_else(|| "part".to_owned(), |bytes| format!("{bytes} bytes"));
+    format!("the cluster lost {what} of the log here{when}")
 }
 
 /// Records the steps when they changed.

@@ -45,6 +45,14 @@ pub(crate) struct Step {
     log: Vec<String>,
 }
 
+/// What the step says.
+#[derive(Debug)]
+pub(crate) enum Said {
+    Log(String),
+    Report(FetchReport),
+    Failed(Failed),
+}
+
 /// How it ended.
 #[derive(Debug)]
 pub(crate) struct Ended {
@@ -204,26 +212,35 @@ fn files(dir: &Path) -> Vec<String> {
 // === impl Step ===
 
 impl Step {
-    /// The next frame, unless the output has ended.
-    pub(crate) fn next(&mut self) -> Option<Frame> {
+    /// What it says next, unless the output has ended.
+    pub(crate) fn next(&mut self) -> Option<Said> {
         let line = match self.lines.recv_timeout(PATIENCE) {
             Ok(line) => line,
             Err(mpsc::RecvTimeoutError::Disconnected) => return None,
             Err(mpsc::RecvTimeoutError::Timeout) => panic!("it says nothing any more: {:?}", self.log),
         };
         let frame = Frame::parse(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        if let Frame::Log(text) = &frame {
-            self.log.push(text.clone());
-        }
-        Some(frame)
+        let logged: usize = self.log.iter().map(|text| text.len() + 1).sum();
+        let (number, said) = match frame {
+            Frame::Text { at, text, .. } => {
+                let text = String::from_utf8(text.to_vec()).unwrap();
+                self.log.push(text.clone());
+                (at, Said::Log(text))
+            }
+            Frame::Report { at, report } => (at, Said::Report(report)),
+            Frame::Failed { at, failed } => (at, Said::Failed(failed)),
+            Frame::End { .. } => panic!("it has a result"),
+        };
+        assert_eq!(number, logged as u64);
+        Some(said)
     }
 
     /// Waits for a line of the log.
     pub(crate) fn logs(&mut self, what: &str) {
         loop {
             match self.next() {
-                Some(Frame::Log(text)) if text.contains(what) => return,
-                Some(Frame::Log(_)) => {}
+                Some(Said::Log(text)) if text.contains(what) => return,
+                Some(Said::Log(_)) => {}
                 other => panic!("{other:?}, and no {what:?} before: {:?}", self.log),
             }
         }
@@ -233,8 +250,8 @@ impl Step {
     pub(crate) fn reports(&mut self) -> FetchReport {
         loop {
             match self.next() {
-                Some(Frame::Report(report)) => return report,
-                Some(Frame::Log(_)) => {}
+                Some(Said::Report(report)) => return report,
+                Some(Said::Log(_)) => {}
                 other => panic!("{other:?}, and no report: {:?}", self.log),
             }
         }
@@ -254,9 +271,9 @@ impl Step {
         while let Some(frame) = self.next() {
             assert!(result.is_none(), "{frame:?} behind the result");
             result = match frame {
-                Frame::Log(_) => None,
-                Frame::Report(report) => Some(Ok(report)),
-                Frame::Failed(failed) => Some(Err(failed)),
+                Said::Log(_) => None,
+                Said::Report(report) => Some(Ok(report)),
+                Said::Failed(failed) => Some(Err(failed)),
             };
         }
         let began = Instant::now();

@@ -317,11 +317,11 @@ fn fetch_failed(code: i32, last_words: &str) -> EndCause {
         .next_back()
         .map(|line| Frame::parse(line.as_bytes()));
     match frame {
-        Some(Ok(Frame::Failed(failed))) => EndCause::FetchFailed {
+        Some(Ok(Frame::Failed { failed, .. })) => EndCause::FetchFailed {
             failure: failed.failure,
             message: failed.message,
         },
-        Some(Ok(Frame::Log(_) | Frame::Report(_)) | Err(_)) | None => EndCause::FetchFailed {
+        Some(_) | None => EndCause::FetchFailed {
             failure: FetchFailure::Internal,
             message: format!("the fetch step ended with exit code {code} and gave no reason"),
         },

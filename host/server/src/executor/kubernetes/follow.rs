@@ -16,7 +16,7 @@ use futures::{
 };
 use ignite_core::{
     ids::RunId,
-    run::{EndCause, FetchReport, RunEnd},
+    run::{EndCause, RunEnd},
 };
 use k8s_openapi::api::core::v1::Pod;
 use tokio::{
@@ -34,10 +34,7 @@ use super::{
 use crate::{
     clock,
     executor::{ExecutorError, RawCursor, RunEvent},
-    sources::fetch::{
-        Failed,
-        frames::{Frame, FrameReader},
-    },
+    sources::fetch::Failed,
 };
 
 /// Events that wait to be taken; the log's are up to 64 KiB each.
@@ -200,83 +197,43 @@ impl Follower {
     /// Reads both logs; gives what the fetch step said of its failure.
     async fn read(&self, from: RawCursor) -> Sent<Option<Failed>> {
         if Place::of(from).container >= BUILD {
-            self.read_build(from).await?;
+            self.pass_on(BUILD, from).await?;
             return Ok(None);
         }
-        let failed = self.read_fetch(from).await?;
-        self.read_build(Place::start_of(BUILD).cursor()).await?;
+        let failed = self.pass_on(FETCH, from).await?;
+        self.pass_on(BUILD, Place::start_of(BUILD).cursor()).await?;
         Ok(failed)
     }
 
-    async fn read_fetch(&self, from: RawCursor) -> Sent<Option<Failed>> {
-        let mut log = self.log(FETCH, from);
-        let mut reader = FrameReader::default();
-        let mut text = Vec::new();
+    async fn pass_on(&self, container: u16, from: RawCursor) -> Sent<Option<Failed>> {
+        let mut log = self.log(container, from);
         let mut failed = None;
-        while let Some(item) = log.next().await {
-            match item {
-                Item::Output { bytes, end } => {
-                    for frame in reader.push(&bytes) {
-                        match frame {
-                            Ok(Frame::Log(line)) => push_line(&mut text, &line),
-                            Ok(Frame::Report(report)) => {
-                                self.flush(&mut text, &reader, end).await?;
-                                self.fetched(report).await?;
-                            }
-                            Ok(Frame::Failed(found)) => failed = Some(found),
-                            Err(error) => push_line(&mut text, &format!("[ignite] {error}")),
-                        }
-                    }
-                    self.flush(&mut text, &reader, end).await?;
-                }
-                Item::Gap {
-                    after_ms,
-                    before_ms,
-                    end,
-                } => {
-                    reader = FrameReader::default();
-                    self.gap(after_ms, before_ms, end).await?;
-                }
-            }
-        }
-        Ok(failed)
-    }
-
-    async fn fetched(&self, report: FetchReport) -> Sent<()> {
-        self.send(RunEvent::Fetched(report)).await
-    }
-
-    /// Passes the text on. A cursor stands between frames only: from within one the rest would not be understood.
-    async fn flush(&self, text: &mut Vec<u8>, reader: &FrameReader, end: RawCursor) -> Sent<()> {
-        if text.is_empty() || !reader.is_between_lines() {
-            return Ok(());
-        }
-        let bytes = std::mem::take(text).into();
-        self.send(RunEvent::Output { bytes, end }).await
-    }
-
-    async fn read_build(&self, from: RawCursor) -> Sent<()> {
-        let mut log = self.log(BUILD, from);
         while let Some(item) = log.next().await {
             match item {
                 Item::Output { bytes, end } => self.send(RunEvent::Output { bytes, end }).await?,
                 Item::Gap {
+                    bytes,
                     after_ms,
                     before_ms,
                     end,
-                } => self.gap(after_ms, before_ms, end).await?,
+                } => {
+                    self.send(RunEvent::Gap {
+                        bytes,
+                        after_ms,
+                        before_ms,
+                        end,
+                    })
+                    .await?;
+                }
+                Item::Fetched(Ok(report)) if container == FETCH => {
+                    self.send(RunEvent::Fetched(report)).await?
+                }
+                Item::Fetched(Err(error)) if container == FETCH => failed = Some(error),
+                // Kaniko fetches nothing.
+                Item::Fetched(_) => {}
             }
         }
-        Ok(())
-    }
-
-    async fn gap(&self, after_ms: Option<i64>, before_ms: Option<i64>, end: RawCursor) -> Sent<()> {
-        self.send(RunEvent::Gap {
-            after_ms,
-            before_ms,
-            end,
-        })
-        .await
+        Ok(failed)
     }
 
     /// The container's log from `from` on.
@@ -305,11 +262,6 @@ impl Follower {
     }
 }
 
-fn push_line(text: &mut Vec<u8>, line: &str) {
-    text.extend_from_slice(line.as_bytes());
-    text.push(b'\n');
-}
-
 /// Keeps `teller` to how the container stands, until it is over or will never run.
 async fn tell_standing(mut changes: PodReceiver, container: &str, teller: watch::Sender<Standing>) {
     loop {
@@ -317,7 +269,7 @@ async fn tell_standing(mut changes: PodReceiver, container: &str, teller: watch:
         let before = *teller.borrow();
         let standing = standing(pod.as_deref(), container, before);
         teller.send_if_modified(|known| std::mem::replace(known, standing) != standing);
-        if matches!(standing, Standing::Over { .. } | Standing::Never) {
+        if matches!(standing, Standing::Over | Standing::Never) {
             return;
         }
         changed(&mut changes).await;
@@ -330,28 +282,17 @@ fn standing(pod: Option<&Pod>, container: &str, before: Standing) -> Standing {
     if let Some(over) = state.and_then(|state| state.terminated.as_ref()) {
         // One that was never made has ended as well, without a word.
         return match over.container_id {
-            Some(_) => Standing::Over {
-                started_ms: end::millis(over.started_at.as_ref()),
-            },
+            Some(_) => Standing::Over,
             None => Standing::Never,
         };
     }
     let is_over = pod.is_none_or(|pod| end::of(pod, clock::now_ms()).is_some());
-    let running = state.and_then(|state| state.running.as_ref());
-    let started_ms = match (running, before) {
-        (Some(running), _) => end::millis(running.started_at.as_ref()),
-        (None, Standing::Running { started_ms }) => started_ms,
-        (None, Standing::Waiting | Standing::Over { .. } | Standing::Never) => {
-            return if is_over {
-                Standing::Never
-            } else {
-                Standing::Waiting
-            };
-        }
-    };
-    match is_over {
-        true => Standing::Over { started_ms },
-        false => Standing::Running { started_ms },
+    let is_running = before == Standing::Running || state.is_some_and(|state| state.running.is_some());
+    match (is_running, is_over) {
+        (true, true) => Standing::Over,
+        (true, false) => Standing::Running,
+        (false, true) => Standing::Never,
+        (false, false) => Standing::Waiting,
     }
 }
 

@@ -135,7 +135,7 @@ fn build_container(
         "name": BUILD_CONTAINER,
         "image": config.kaniko_image,
         "imagePullPolicy": "IfNotPresent",
-        // One stream for both of Kaniko's: the container runtime stores two, and their order would be lost.
+        // One stream for both of Kaniko's, and numbered: see `logs`.
         "command": [format!("{BIN_DIR}/{SHIM_FILE}"), EXECUTOR.to_owned()],
         "args": args,
         "env": build_env(plan, config, payload),

@@ -1,14 +1,17 @@
-//! What the fetch step prints where it runs as a container of a pod: the one way out that a pod has is its log.
+//! What a container of a run's pod prints: the one way out that a pod has is its log, which may be cut, repeated, and lost in parts.
+//! So each piece of a step's text says where in that text it stands.
 //!
 //! ```text
-//!   L <text>    a line of the build's log
-//!   R <json>    a FetchReport: the step has done its work. Once, the last line
-//!   F <json>    a Failed: it has not. Once, the last line
+//!   .<n> <text>    what follows the first n bytes of the step's text, with a newline behind it
+//!   +<n> <text>    as well, and no newline was written there
+//!   !<n>           the build step: n bytes were all
+//!   R<n> <json>    the fetch step: n bytes were all, and a FetchReport: it has done its work
+//!   F<n> <json>    the fetch step: n bytes were all, and a Failed: it has not
 //! ```
 //!
-//! A line is a frame: text of others, a git server's say, is put behind an `L` line by line, so it cannot pass for one of ours.
-//! The JSON has no line end in it. With a whole Dockerfile in it a report is one line of up to [`LINE_BYTES_MAX`]; container
-//! runtimes store such a line in parts, and the kubelet puts them together again.
+//! A line is a frame: text of others, a git server's say, is put behind a number line by line, so it cannot pass for one of ours.
+//! The build step's are written by `ignite-shim` (host/shim). The JSON has no line end in it. With a whole Dockerfile in it a report is
+//! one line of up to [`LINE_BYTES_MAX`]; container runtimes store such a line in parts, and the kubelet puts them together again.
 
 #[cfg(test)]
 mod tests;
@@ -23,73 +26,74 @@ use super::Failed;
 /// Of a line without its end. A Dockerfile of 1 MiB is six times that where each of its characters has to be escaped.
 pub const LINE_BYTES_MAX: usize = 8 << 20;
 
-const LOG: u8 = b'L';
+const LINE: u8 = b'.';
+const PIECE: u8 = b'+';
+const END: u8 = b'!';
 const REPORT: u8 = b'R';
 const FAILED: u8 = b'F';
 
-/// One line of the step's output.
+/// One line of a step's output; `at`: how many bytes of text came before it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Frame {
-    /// For the build's log, without the line end.
-    Log(String),
-    Report(FetchReport),
-    Failed(Failed),
+pub enum Frame<'a> {
+    Text {
+        at: u64,
+        /// Without its newline.
+        text: &'a [u8],
+        has_newline: bool,
+    },
+    End {
+        at: u64,
+    },
+    Report {
+        at: u64,
+        report: FetchReport,
+    },
+    Failed {
+        at: u64,
+        failed: Failed,
+    },
 }
 
 /// A line that is none of ours. Its text is not told: it may be anybody's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    #[error("a line of the fetch step's output is no frame")]
+    #[error("a line of the step's output is no frame")]
     NoFrame,
     #[error("the fetch step's result is damaged")]
     Damaged,
-    #[error("a line of the fetch step's output is longer than {LINE_BYTES_MAX} bytes")]
-    TooLong,
 }
 
-/// Makes frames of output that comes in pieces, cut anywhere. Holds no more than a line.
-#[derive(Debug, Default)]
-pub struct FrameReader {
-    line: Vec<u8>,
-    /// What there was of the current line is thrown away, and so is the rest.
-    too_long: bool,
+/// Writes the fetch step's frames, each at once.
+#[derive(Debug)]
+pub struct FrameWriter<W> {
+    out: W,
+    at: u64,
 }
 
-// === impl Frame ===
-
-impl Frame {
-    /// Reads a line, given without its end. Bytes of log text that are no UTF-8 are replaced.
+impl<'a> Frame<'a> {
+    /// Reads a line, given without its end.
     ///
     /// # Errors
     /// [`FrameError::NoFrame`] or [`FrameError::Damaged`].
-    pub fn parse(line: &[u8]) -> Result<Self, FrameError> {
-        match line {
-            [LOG, b' ', text @ ..] => Ok(Self::Log(String::from_utf8_lossy(text).into_owned())),
-            [REPORT, b' ', json @ ..] => from_json(json).map(Self::Report),
-            [FAILED, b' ', json @ ..] => from_json(json).map(Self::Failed),
+    pub fn parse(line: &'a [u8]) -> Result<Self, FrameError> {
+        let (kind, rest) = line.split_first().ok_or(FrameError::NoFrame)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, rest) = rest.split_at_checked(digits).ok_or(FrameError::NoFrame)?;
+        let number = std::str::from_utf8(digits).ok();
+        let at = number
+            .and_then(|number| number.parse().ok())
+            .ok_or(FrameError::NoFrame)?;
+        match (*kind, rest) {
+            (kind @ (LINE | PIECE), [b' ', text @ ..]) => Ok(Self::Text {
+                at,
+                text,
+                has_newline: kind == LINE,
+            }),
+            (END, []) => Ok(Self::End { at }),
+            (REPORT, [b' ', json @ ..]) => from_json(json).map(|report| Self::Report { at, report }),
+            (FAILED, [b' ', json @ ..]) => from_json(json).map(|failed| Self::Failed { at, failed }),
             _ => Err(FrameError::NoFrame),
         }
-    }
-
-    /// Writes the frame as a line, and text of several lines as several frames, all in one piece.
-    ///
-    /// # Errors
-    /// Those of `out`.
-    pub fn write_to(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut lines = Vec::new();
-        match self {
-            Self::Log(text) => {
-                for line in text.split('\n') {
-                    lines.extend([LOG, b' ']);
-                    lines.extend(line.as_bytes());
-                    lines.push(b'\n');
-                }
-            }
-            Self::Report(report) => push_json(&mut lines, REPORT, report)?,
-            Self::Failed(failed) => push_json(&mut lines, FAILED, failed)?,
-        }
-        out.write_all(&lines)?;
-        out.flush()
     }
 }
 
@@ -97,54 +101,48 @@ fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, FrameError> {
     serde_json::from_slice(json).map_err(|_| FrameError::Damaged)
 }
 
-fn push_json(lines: &mut Vec<u8>, kind: u8, content: &impl Serialize) -> io::Result<()> {
-    lines.extend([kind, b' ']);
-    serde_json::to_writer(&mut *lines, content)?;
-    lines.push(b'\n');
-    Ok(())
-}
+// === impl FrameWriter ===
 
-// === impl FrameReader ===
+impl<W: Write> FrameWriter<W> {
+    pub const fn new(out: W) -> Self {
+        Self { out, at: 0 }
+    }
 
-impl FrameReader {
-    /// Takes the next piece of the output and gives the lines that it ends.
-    pub fn push(&mut self, mut bytes: &[u8]) -> Vec<Result<Frame, FrameError>> {
-        let mut frames = Vec::new();
-        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
-            let (line, rest) = bytes.split_at(end);
-            self.keep(line);
-            frames.push(self.take());
-            bytes = rest.get(1..).unwrap_or_default();
+    /// Writes text, and a newline behind it: as one line, or as several, all in one piece.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn log(&mut self, text: &str) -> io::Result<()> {
+        let mut lines = Vec::new();
+        for line in text.split('\n') {
+            writeln!(lines, ".{} {line}", self.at)?;
+            self.at = self.at.saturating_add(line.len() as u64).saturating_add(1);
         }
-        self.keep(bytes);
-        frames
+        self.write(&lines)
     }
 
-    /// What the output ended with, if that was no line end.
-    pub fn finish(&mut self) -> Option<Result<Frame, FrameError>> {
-        (!self.is_between_lines()).then(|| self.take())
-    }
-
-    /// Whether the last piece ended with its line.
-    pub fn is_between_lines(&self) -> bool {
-        self.line.is_empty() && !self.too_long
-    }
-
-    fn keep(&mut self, part: &[u8]) {
-        if self.line.len().saturating_add(part.len()) > LINE_BYTES_MAX {
-            self.too_long = true;
-            self.line = Vec::new();
-        }
-        if !self.too_long {
-            self.line.extend_from_slice(part);
+    /// Writes the last line.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub fn finish(mut self, result: &Result<FetchReport, Failed>) -> io::Result<()> {
+        match result {
+            Ok(report) => self.write_json(REPORT, report),
+            Err(failed) => self.write_json(FAILED, failed),
         }
     }
 
-    fn take(&mut self) -> Result<Frame, FrameError> {
-        let line = std::mem::take(&mut self.line);
-        match std::mem::take(&mut self.too_long) {
-            true => Err(FrameError::TooLong),
-            false => Frame::parse(&line),
-        }
+    fn write_json(&mut self, kind: u8, content: &impl Serialize) -> io::Result<()> {
+        let mut line = Vec::new();
+        line.push(kind);
+        write!(line, "{} ", self.at)?;
+        serde_json::to_writer(&mut line, content)?;
+        line.push(b'\n');
+        self.write(&line)
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        self.out.write_all(lines)?;
+        self.out.flush()
     }
 }

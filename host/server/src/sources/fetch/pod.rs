@@ -36,7 +36,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use zeroize::Zeroizing;
 
 use super::{
-    Failed, FetchPlan, PLAN_FILE, WORKSPACE_DIR, frames::Frame, make_empty, read_login, remove_if_there,
+    Failed, FetchPlan, PLAN_FILE, WORKSPACE_DIR, frames::FrameWriter, make_empty, read_login, remove_if_there,
 };
 use crate::executor::{RunSource, local::tree};
 
@@ -95,9 +95,10 @@ pub struct PodContext {
 pub fn run(folders: &PodFolders) -> ExitCode {
     let started = Instant::now();
     rustix::process::umask(Mode::from_raw_mode(0o022));
+    let mut frames = FrameWriter::new(io::stdout());
     let mut log = |line: &str| {
         // Whoever reads the log may be gone; that is no reason to fail.
-        let _ = say(&Frame::Log(line.to_owned()));
+        let _ = frames.log(line);
     };
     let outcome = end_on_sigterm()
         .map_err(|error| Failed::internal("preparing for signals", error))
@@ -107,26 +108,22 @@ pub fn run(folders: &PodFolders) -> ExitCode {
             let report = work(folders, &plan, deadline, &mut log)?;
             Ok((report, plan.gated.then_some(deadline)))
         });
-    let (report, gate) = match outcome {
-        Ok(done) => done,
+    let (result, gate) = match outcome {
+        Ok((report, gate)) => (Ok(report), gate),
         Err(failed) => {
             log(&format!("Error: {failed}"));
             // What there is of the source is of no use to anyone.
             let _ = make_empty(&folders.run.join(WORKSPACE_DIR));
-            let _ = say(&Frame::Failed(failed));
-            return ExitCode::FAILURE;
+            (Err(failed), None)
         }
     };
-    let may_go_on = say(&Frame::Report(report)).is_ok()
+    let may_go_on = frames.finish(&result).is_ok()
+        && result.is_ok()
         && gate.is_none_or(|deadline| wait_for_go_ahead(&folders.pod.join(ANNOTATIONS_FILE), deadline));
     match may_go_on {
         true => ExitCode::SUCCESS,
         false => ExitCode::FAILURE,
     }
-}
-
-fn say(frame: &Frame) -> io::Result<()> {
-    frame.write_to(&mut io::stdout().lock())
 }
 
 /// A container's first process takes no signal that it has not asked for, and git may wait long for a server.

@@ -95,7 +95,7 @@ fn shown(cause: &EndCause) -> String {
 fn each_end_of_a_pod_is_told_apart() {
     let none = || json!({});
     let failed_fetch = |code: i32, reason: &str, message: &str| json!({ "phase": "Failed", "initContainerStatuses": [terminated("fetch", code, reason, message)] });
-    let frame = "L Cloning\nF {\"failure\":\"auth\",\"message\":\"the server wants a login\"}\n";
+    let frame = ".0 Cloning\nF8 {\"failure\":\"auth\",\"message\":\"the server wants a login\"}\n";
     let cases = [
         (none(), build(0, "Completed"), "exited 0"),
         (none(), build(42, "Error"), "exited 42"),
@@ -203,7 +203,7 @@ fn each_end_of_a_pod_is_told_apart() {
         ),
         (
             none(),
-            failed_fetch(2, "Error", "L Cloning\n"),
+            failed_fetch(2, "Error", ".0 Cloning\n"),
             "fetch failed Internal: the fetch step ended with exit code 2",
         ),
         (none(), failed_fetch(137, "OOMKilled", ""), "OutOfMemory"),

@@ -1,16 +1,8 @@
-//! Asks for a container's log again and again until all of it is taken.
+//! Asks for a container's log again and again until all of its text is taken.
 //!
-//! ```text
-//!            found, ended ┌───────┐ younger lines first ┌────────┐ older ones too ┌───────────┐ not there ┌──────┐
-//!           ┌────────────▶│ Since ├────────────────────▶│ Oldest ├───────────────▶│ Unordered ├──────────▶│ Lost │
-//!           │             └───┬───┘                     └───┬────┘                └─────┬─────┘           └──┬───┘
-//!           │                 │ found                       │ found, or a gap           │ found              │ a gap
-//!           └─────────────────┴─────────────────────────────┴───────────────────────────┴────────────────────┘
-//! ```
-//!
-//! Only an answer from the oldest line on shows a gap: one from some second on may begin with the rest of a line, which is whatever a
-//! build prints. And only the line itself shows where it is once the node's clock was set back. That an answer ends without our line shows
-//! nothing: an API server that loses the kubelet halfway ends its answer as if it were whole.
+//! An answer begins a little before what was taken, or, where something is missing then, with the oldest line there is: what is
+//! still missing is lost. It is over with the container's own last line; where there is none, because it was killed, with an answer
+//! from the oldest line on in which nothing was new.
 
 use std::time::Duration;
 
@@ -27,8 +19,7 @@ use super::{
     lines::Lines,
     place::Place,
     source::{Query, Source, SourceError},
-    stamp::{NANOS_IN_SECOND, Stamp},
-    take::{Item, Start, Stop, Taken, Taker},
+    take::{Item, Stop, Taker},
 };
 use crate::executor::RawCursor;
 
@@ -37,10 +28,9 @@ use crate::executor::RawCursor;
 pub enum Standing {
     /// It may start yet.
     Waiting,
-    /// Since when by the node's clock, in milliseconds since 1970.
-    Running { started_ms: Option<i64> },
+    Running,
     /// It has ended.
-    Over { started_ms: Option<i64> },
+    Over,
     /// It will never run.
     Never,
 }
@@ -51,7 +41,7 @@ pub struct Options {
     pub idle: Duration,
     /// As `idle`, once the container is over: the kubelet ends the stream then.
     pub idle_over: Duration,
-    /// How far before our place an answer begins, so that a clock that is set back by less hides nothing. To be more than `idle`.
+    /// How far before our place an answer begins: clocks are not exact.
     pub margin: Duration,
     /// The longest wait between two questions.
     pub backoff_max: Duration,
@@ -59,17 +49,13 @@ pub struct Options {
     pub patience: Duration,
     /// After a container is over, for its runtime to write the last line.
     pub settle: Duration,
-    /// A log whose first line is so much younger than its container is not whole, if we were not there when it started.
-    pub first_line: Duration,
 }
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Until an answer begins.
 const OPEN: Duration = Duration::from_secs(30);
-/// Until our place is found in an answer that goes on and on.
-const SEEK: Duration = Duration::from_secs(10);
 
-/// One container's log from `from` on, which is of this container; ends when there is nothing more to come.
+/// One container's text from `from` on, which is of this container; ends when there is nothing more to come.
 ///
 /// Never fails: what may pass is waited for, and what does not is a gap. `standing` may lag behind.
 pub fn follow<S: Source + 'static>(
@@ -83,11 +69,9 @@ pub fn follow<S: Source + 'static>(
         source,
         standing,
         options,
-        taken: Taken::at(from),
-        start: Start::Oldest,
-        was_waiting: false,
+        place: Place::of(from),
+        from_oldest: false,
         is_settled: false,
-        idle_unfound: false,
         failing: None,
         backoff: BACKOFF_MIN,
         items,
@@ -101,14 +85,11 @@ struct Follower<S> {
     source: S,
     standing: watch::Receiver<Standing>,
     options: Options,
-    taken: Taken,
-    /// How the next answer is to begin.
-    start: Start,
-    /// We were there before the container was.
-    was_waiting: bool,
+    /// How far it was taken.
+    place: Place,
+    /// The next answer is to begin with the oldest line.
+    from_oldest: bool,
     is_settled: bool,
-    /// Nothing more came of the last answer, and our place was not in it, wherever it might have been.
-    idle_unfound: bool,
     /// Since when the log of a container that is over is refused.
     failing: Option<Instant>,
     backoff: Duration,
@@ -131,25 +112,10 @@ enum End {
     /// It said that it is.
     Whole,
     Idle,
-    /// More and more came, and not the line at our place.
-    Unfound,
     Stopped(Stop),
     /// What stands there is no line of a log.
     Stray(String),
     Failed(SourceError),
-}
-
-impl End {
-    fn why(&self) -> String {
-        match self {
-            Self::Whole => "it ended".to_owned(),
-            Self::Idle => "nothing came".to_owned(),
-            Self::Unfound | Self::Stopped(Stop::Passed) => "the line to go on from is not there".to_owned(),
-            Self::Stopped(Stop::SetBack) => "the node's clock was set back".to_owned(),
-            Self::Stray(text) => format!("it says {text:?}"),
-            Self::Failed(error) => error.to_string(),
-        }
-    }
 }
 
 impl Default for Options {
@@ -157,11 +123,10 @@ impl Default for Options {
         Self {
             idle: Duration::from_secs(60),
             idle_over: Duration::from_secs(5),
-            margin: Duration::from_secs(70),
+            margin: Duration::from_secs(2),
             backoff_max: Duration::from_secs(5),
             patience: Duration::from_secs(60),
             settle: Duration::from_millis(100),
-            first_line: Duration::from_secs(10),
         }
     }
 }
@@ -170,14 +135,8 @@ impl Default for Options {
 
 impl<S: Source> Follower<S> {
     async fn run(mut self) -> Result<(), Unheard> {
-        let container = self.taken.place.container;
-        if self.taken.place >= Place::end_of(container) || !self.begun().await {
+        if self.place.is_end() || !self.begun().await {
             return Ok(());
-        }
-        if self.taken.place.stamp == 0 {
-            self.start = self.beginning();
-        } else if self.taken.place.era > 0 {
-            self.start = Start::Unordered;
         }
         loop {
             let is_over = self.is_over();
@@ -185,113 +144,47 @@ impl<S: Source> Follower<S> {
                 self.is_settled = true;
                 sleep(self.options.settle).await;
             }
-            // The last answer must hide nothing.
-            if is_over && self.start == Start::Since {
-                self.start = Start::Oldest;
-            }
-            // However far the last answer led: from here on, times tell no order.
-            if self.taken.place.era > 0 && matches!(self.start, Start::Since | Start::Oldest) {
-                self.start = Start::Unordered;
-            }
+            // Before anything was taken, nothing is left out either way.
+            let from_oldest = self.from_oldest || self.place.seen_ms == 0;
             let query = Query {
                 follow: !is_over,
-                since_s: (self.start == Start::Since).then(|| self.since()),
+                since_s: (!from_oldest).then(|| self.since()),
             };
             let answer = self.read(query, is_over).await?;
-            // Whoever was away may be too late for the first line.
-            self.was_waiting &= matches!(answer.end, End::Idle);
             if answer.has_news {
                 self.failing = None;
                 self.backoff = BACKOFF_MIN;
             }
-            let is_whole = matches!(answer.end, End::Whole);
-            // From the oldest line on: of an answer that was cut short, our place would not be the end.
-            let hides_nothing = query.since_s.is_none() && !query.follow;
-            let shows_the_end = hides_nothing && is_whole && self.start != Start::Lost;
-            if is_over && shows_the_end && answer.is_found && !answer.has_news {
-                return Ok(());
-            }
-            if is_over && self.is_given_up(&answer) {
-                if self.start == Start::Lost || !is_whole {
-                    return self.lose_the_rest().await;
+            // Of an answer that was cut short, our place would not be the end.
+            let is_all = is_over && !query.follow && from_oldest && matches!(answer.end, End::Whole);
+            match answer.end {
+                End::Stopped(Stop::End) => return Ok(()),
+                _ if is_all && answer.is_found && !answer.has_news => return Ok(()),
+                _ if is_over && self.is_given_up(&answer, from_oldest) => return self.lose_the_rest().await,
+                // What was written by a clock that was set back may have been left out.
+                End::Stopped(Stop::Missing) | End::Idle => self.from_oldest = true,
+                End::Whole | End::Stray(_) | End::Failed(_) => {
+                    self.from_oldest = is_over && !answer.has_news;
+                    if !answer.has_news {
+                        self.pause().await;
+                    }
                 }
-                self.start = Start::Lost;
-            } else if !self.decide(&answer) {
-                self.pause().await;
             }
-        }
-    }
-
-    /// What to ask for next; whether at once.
-    fn decide(&mut self, answer: &Answer) -> bool {
-        let (next, at_once) = match (&answer.end, answer.is_found) {
-            (End::Stopped(Stop::SetBack), _) => (Start::Unordered, true),
-            (End::Stopped(Stop::Passed), _) if self.start == Start::Since => (Start::Oldest, true),
-            (End::Stopped(Stop::Passed), _) => (Start::Unordered, true),
-            // It may have left out lines of a clock that was set back.
-            (End::Idle | End::Unfound, true) => (self.regular(Start::Oldest), true),
-            (End::Whole | End::Failed(_) | End::Stray(_), true) => {
-                (self.regular(Start::Since), answer.has_news)
-            }
-            // It may have been cut short.
-            (End::Whole | End::Failed(_) | End::Stray(_), false) => (
-                if self.start == Start::Since && matches!(answer.end, End::Whole) {
-                    Start::Oldest
-                } else {
-                    self.start
-                },
-                false,
-            ),
-            (End::Idle | End::Unfound, false) if self.start == Start::Since => (Start::Oldest, true),
-            (End::Unfound, false) if self.start == Start::Unordered => (Start::Lost, true),
-            (End::Idle, false) if self.idle_unfound => (Start::Lost, true),
-            (End::Idle | End::Unfound, false) => (Start::Unordered, true),
-        };
-        self.idle_unfound =
-            matches!(answer.end, End::Idle) && self.start == Start::Unordered && !answer.is_found;
-        self.start = next;
-        at_once
-    }
-
-    /// How to ask for what follows a place that was found.
-    fn regular(&self, ordered: Start) -> Start {
-        match self.taken.place {
-            Place { stamp: 0, .. } => self.beginning(),
-            Place { era: 0, .. } => ordered,
-            Place { .. } => Start::Unordered,
-        }
-    }
-
-    fn beginning(&self) -> Start {
-        let started_ms = match self.now() {
-            Standing::Running { started_ms } | Standing::Over { started_ms } => started_ms,
-            Standing::Waiting | Standing::Never => None,
-        };
-        let latest = started_ms
-            .filter(|_| !self.was_waiting)
-            .and_then(|ms| {
-                Duration::from_millis(u64::try_from(ms).ok()?).checked_add(self.options.first_line)
-            })
-            .and_then(|time| Stamp::try_from(time.as_nanos()).ok());
-        Start::Beginning {
-            latest: latest.unwrap_or(Stamp::MAX),
         }
     }
 
     fn since(&self) -> i64 {
-        let second = self.taken.place.stamp / NANOS_IN_SECOND;
-        i64::try_from(second.saturating_sub(self.options.margin.as_secs())).unwrap_or(0)
+        let seen = Duration::from_millis(self.place.seen_ms);
+        i64::try_from(seen.saturating_sub(self.options.margin).as_secs()).unwrap_or(0)
     }
 
     /// Whether what is left of the log counts as lost, of a container that is over.
-    fn is_given_up(&mut self, answer: &Answer) -> bool {
+    fn is_given_up(&mut self, answer: &Answer, from_oldest: bool) -> bool {
         let is_there = match &answer.end {
             End::Failed(SourceError::Refused { .. }) | End::Stray(_) => false,
-            End::Whole => answer.is_found && (answer.has_news || self.start != Start::Lost),
+            End::Whole => answer.is_found || !from_oldest,
             // Nobody was asked whether the log is there, or there is more to do.
-            End::Failed(SourceError::Unreachable(_)) | End::Idle | End::Unfound | End::Stopped(_) => {
-                return false;
-            }
+            End::Failed(SourceError::Unreachable(_)) | End::Idle | End::Stopped(_) => return false,
         };
         if is_there {
             self.failing = None;
@@ -302,18 +195,18 @@ impl<S: Source> Follower<S> {
     }
 
     async fn lose_the_rest(&mut self) -> Result<(), Unheard> {
-        let place = self.taken.place;
         let gap = Item::Gap {
-            after_ms: place.stamp_ms(),
+            bytes: None,
+            after_ms: self.place.after_ms(),
             before_ms: None,
-            end: Place::end_of(place.container).cursor(),
+            end: self.place.at_end().cursor(),
         };
         self.items.send(gap).await.map_err(|_| Unheard)
     }
 
     /// Reads one answer to its end, or to where it is of no more use.
     async fn read(&mut self, query: Query, is_over: bool) -> Result<Answer, Unheard> {
-        let mut taker = Taker::new(self.taken, self.start);
+        let mut taker = Taker::new(self.place, query.since_s.is_none());
         let mut lines = Lines::new(query.since_s.is_some());
         let mut has_news = false;
         let opened = match timeout(OPEN, self.source.open(query)).await {
@@ -322,50 +215,39 @@ impl<S: Source> Follower<S> {
         };
         let end = match opened {
             Err(error) => End::Failed(error),
-            Ok(mut bytes) => {
-                let began = Instant::now();
-                let mut heard = began;
-                loop {
-                    let chunk = match self.next(&mut bytes, heard).await {
-                        None => break End::Idle,
-                        Some(None) => break End::Whole,
-                        Some(Some(Err(error))) => break End::Failed(error),
-                        Some(Some(Ok(chunk))) => chunk,
-                    };
-                    heard = Instant::now();
-                    lines.push(&chunk);
-                    let stopped = take(&mut lines, &mut taker);
-                    has_news |= self.pass_on(&mut taker).await?;
-                    if let Some(end) = stopped {
-                        break end;
-                    }
-                    if query.follow && !taker.is_found() && heard.duration_since(began) > SEEK {
-                        break End::Unfound;
-                    }
+            Ok(mut bytes) => loop {
+                let chunk = match self.next(&mut bytes).await {
+                    None => break End::Idle,
+                    Some(None) => break End::Whole,
+                    Some(Some(Err(error))) => break End::Failed(error),
+                    Some(Some(Ok(chunk))) => chunk,
+                };
+                lines.push(&chunk);
+                let stopped = take(&mut lines, &mut taker);
+                has_news |= self.pass_on(&mut taker).await?;
+                if let Some(end) = stopped {
+                    break end;
                 }
-            }
+            },
         };
-        // A last line that nothing ended. Elsewhere it comes again, whole.
+        // A last line that nothing ended: its container was killed. Elsewhere it comes again, whole.
         let end = match end {
             End::Whole if is_over && !query.follow => match lines.finish() {
                 Ok(rest) => {
-                    let stopped = rest.and_then(|piece| taker.take(&piece).err());
+                    let stopped = rest.and_then(|line| taker.take(&line).err());
                     has_news |= self.pass_on(&mut taker).await?;
                     stopped.map_or(End::Whole, End::Stopped)
                 }
                 Err(stray) => End::Stray(stray.0),
             },
-            end => {
-                if let Ok(Some(piece)) = lines.finish() {
-                    taker.remember(&piece);
-                    has_news |= self.pass_on(&mut taker).await?;
-                }
-                end
-            }
+            end => end,
         };
-        if !matches!(end, End::Whole) {
-            let (why, start) = (end.why(), self.start);
-            tracing::debug!(why, ?start, "pod_log.interrupted");
+        if !matches!(end, End::Whole | End::Stopped(Stop::End)) {
+            let why = match &end {
+                End::Stray(text) => format!("it says {text:?}"),
+                other => format!("{other:?}"),
+            };
+            tracing::debug!(why, from_oldest = query.since_s.is_none(), "pod_log.interrupted");
         }
         Ok(Answer {
             end,
@@ -375,7 +257,8 @@ impl<S: Source> Follower<S> {
     }
 
     /// None once nothing came for too long.
-    async fn next<T>(&mut self, bytes: &mut BoxStream<'static, T>, heard: Instant) -> Option<Option<T>> {
+    async fn next<T>(&mut self, bytes: &mut BoxStream<'static, T>) -> Option<Option<T>> {
+        let heard = Instant::now();
         loop {
             let idle = if self.is_over() {
                 self.options.idle_over
@@ -394,7 +277,7 @@ impl<S: Source> Follower<S> {
     /// True if there was something.
     async fn pass_on(&mut self, taker: &mut Taker) -> Result<bool, Unheard> {
         let items = taker.items();
-        self.taken = taker.taken();
+        self.place = taker.place();
         let has_news = !items.is_empty();
         for item in items {
             self.items.send(item).await.map_err(|_| Unheard)?;
@@ -407,8 +290,8 @@ impl<S: Source> Follower<S> {
         loop {
             match self.now() {
                 Standing::Never => return false,
-                Standing::Running { .. } | Standing::Over { .. } => return true,
-                Standing::Waiting => self.was_waiting = true,
+                Standing::Running | Standing::Over => return true,
+                Standing::Waiting => {}
             }
             if self.standing.changed().await.is_err() {
                 // Nobody will tell: the log itself does.
@@ -418,7 +301,7 @@ impl<S: Source> Follower<S> {
     }
 
     fn is_over(&self) -> bool {
-        matches!(self.now(), Standing::Over { .. })
+        self.now() == Standing::Over
     }
 
     fn now(&self) -> Standing {
@@ -442,8 +325,8 @@ fn take(lines: &mut Lines, taker: &mut Taker) -> Option<End> {
     loop {
         match lines.next() {
             Ok(None) => return None,
-            Ok(Some(piece)) => {
-                if let Err(stop) = taker.take(&piece) {
+            Ok(Some(line)) => {
+                if let Err(stop) = taker.take(&line) {
                     return Some(End::Stopped(stop));
                 }
             }

@@ -1,18 +1,16 @@
-//! A position in a pod's log, and how it becomes a cursor.
+//! A position in what a run's containers print, and how it becomes a cursor.
 
-use super::stamp::Stamp;
 use crate::executor::RawCursor;
 
-/// Behind the `lines`th of the lines with this timestamp, or before the first of them.
+/// Behind the first `bytes` of a container's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Place {
     /// The containers of a run in the order in which they run, from 0.
     pub container: u16,
-    /// How often the node's clock has gone back while the container ran.
-    pub era: u16,
-    /// In nanoseconds since 1970; 0 at the start of the container's log.
-    pub stamp: u64,
-    pub lines: u32,
+    /// When something before it was printed, in milliseconds since 1970, by the node's clock; 0 if nothing was. Says where to look for what
+    /// follows, no more; never falls.
+    pub seen_ms: u64,
+    pub bytes: u64,
 }
 
 // === impl Place ===
@@ -21,71 +19,41 @@ impl Place {
     pub const fn start_of(container: u16) -> Self {
         Self {
             container,
-            era: 0,
-            stamp: 0,
-            lines: 0,
+            seen_ms: 0,
+            bytes: 0,
         }
     }
 
-    /// Behind everything that can be had of the container's log.
-    pub const fn end_of(container: u16) -> Self {
+    /// Behind everything that can be had of the container's text.
+    #[must_use]
+    pub const fn at_end(self) -> Self {
         Self {
-            container,
-            era: u16::MAX,
-            stamp: Stamp::MAX,
-            lines: 0,
+            bytes: u64::MAX,
+            ..self
         }
+    }
+
+    pub const fn is_end(self) -> bool {
+        self.bytes == u64::MAX
     }
 
     pub fn cursor(self) -> RawCursor {
-        let parts = [
-            (u128::from(self.container), 112),
-            (u128::from(self.era), 96),
-            (u128::from(self.stamp), 32),
-            (u128::from(self.lines), 0),
-        ];
-        RawCursor::at(parts.iter().fold(0, |sum, (part, bits)| sum | part << bits))
+        RawCursor::at(u128::from(self.container) << 112 | u128::from(self.seen_ms)).plus(self.bytes)
     }
 
-    /// The place of the cursor; the bytes behind it are in [`RawCursor::behind`].
     pub fn of(cursor: RawCursor) -> Self {
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = cursor.place().to_be_bytes();
+        let [a, b, _, _, _, _, _, _, seen_ms @ ..] = cursor.place().to_be_bytes();
         Self {
             container: u16::from_be_bytes([a, b]),
-            era: u16::from_be_bytes([c, d]),
-            stamp: u64::from_be_bytes([e, f, g, h, i, j, k, l]),
-            lines: u32::from_be_bytes([m, n, o, p]),
+            seen_ms: u64::from_be_bytes(seen_ms),
+            bytes: cursor.behind(),
         }
     }
 
-    /// At the start of the line that comes next and has this timestamp.
-    pub(super) fn before(self, stamp: Stamp) -> Self {
-        let lines = if stamp == self.stamp { self.lines } else { 0 };
-        let era = self.era.saturating_add(u16::from(stamp < self.stamp));
-        Self {
-            era,
-            stamp,
-            lines,
-            ..self
-        }
+    /// None if nothing was printed before it.
+    pub(super) fn after_ms(self) -> Option<i64> {
+        i64::try_from(self.seen_ms).ok().filter(|ms| *ms > 0)
     }
-
-    /// Behind the line at whose start this is.
-    pub(super) fn behind_line(self) -> Self {
-        Self {
-            lines: self.lines.saturating_add(1),
-            ..self
-        }
-    }
-
-    /// In milliseconds since 1970; None at the start.
-    pub(super) fn stamp_ms(self) -> Option<i64> {
-        stamp_ms(self.stamp).filter(|ms| *ms > 0)
-    }
-}
-
-pub(super) fn stamp_ms(stamp: Stamp) -> Option<i64> {
-    i64::try_from(stamp / 1_000_000).ok()
 }
 
 #[cfg(test)]
@@ -96,10 +64,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_tells_the_place_and_keeps_the_order(a: (u16, u16, u64, u32), b: (u16, u16, u64, u32)) {
-            let place = |(container, era, stamp, lines)| Place { container, era, stamp, lines };
+        fn a_cursor_tells_the_place_and_keeps_the_order(a: (u16, u64, u32), b: (u16, u64, u32)) {
+            let place = |(container, seen_ms, bytes)| Place { container, seen_ms, bytes: u64::from(bytes) };
             let (a, b) = (place(a), place(b));
-            prop_assert_eq!(Place::of(a.cursor().plus(7)), a);
+            prop_assert_eq!(Place::of(a.cursor()), a);
+            prop_assert_eq!(Place::of(a.cursor().plus(7)), Place { bytes: a.bytes + 7, ..a });
             prop_assert_eq!(a.cmp(&b), a.cursor().cmp(&b.cursor()));
         }
     }
@@ -107,6 +76,7 @@ mod tests {
     #[test]
     fn a_log_that_was_not_begun_is_at_the_start() {
         assert_eq!(Place::start_of(0).cursor(), RawCursor::START);
-        assert!(Place::end_of(0) < Place::start_of(1));
+        assert!(Place::start_of(0).at_end() < Place::start_of(1));
+        assert!(Place::of(Place::start_of(1).at_end().cursor()).is_end());
     }
 }

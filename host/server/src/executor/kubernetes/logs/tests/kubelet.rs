@@ -12,10 +12,11 @@ use futures::{
 use rand::{RngExt as _, SeedableRng as _, rngs::StdRng};
 use tokio::sync::watch;
 
-use super::super::{Query, Source, SourceError, stamp::NANOS_IN_SECOND};
+use super::super::{Query, Source, SourceError};
 
+pub(super) const NANOS_IN_SECOND: u64 = 1_000_000_000;
 /// The runtime cuts lines here.
-pub(super) const ENTRY_BYTES: usize = 16 << 10;
+const ENTRY_BYTES: usize = 16 << 10;
 
 /// So that an end comes.
 const CUTS_MAX: u32 = 12;
@@ -34,10 +35,8 @@ pub(super) struct State {
     pub(super) questions: Vec<Query>,
     /// What the next questions are refused with.
     pub(super) refusals: Vec<SourceError>,
-    /// All that was written.
+    /// All the text that was printed.
     pub(super) log: Vec<u8>,
-    /// Each line's time, and where it is in the log.
-    pub(super) lines: Vec<(u64, usize)>,
     pub(super) rotations: usize,
     cut: u32,
 }
@@ -83,12 +82,27 @@ impl Kubelet {
         roll(&mut self.random.lock().unwrap())
     }
 
+    /// Prints text as a container does: numbered. With a newline behind it, if it is a line.
+    pub(super) fn print(&self, stamp: u64, text: &str, is_line: bool) {
+        let (kind, newline) = if is_line { ('.', "\n") } else { ('+', "") };
+        let at = {
+            let mut state = self.state.lock().unwrap();
+            let at = state.log.len();
+            state.log.extend(format!("{text}{newline}").into_bytes());
+            at
+        };
+        self.write(stamp, format!("{kind}{at} {text}\n").as_bytes());
+    }
+
+    /// Prints a container's last line.
+    pub(super) fn print_end(&self, stamp: u64) {
+        let at = self.state.lock().unwrap().log.len();
+        self.write(stamp, format!("!{at}\n").as_bytes());
+    }
+
     /// Writes a line, or what there is of one, as the runtime does.
     pub(super) fn write(&self, stamp: u64, text: &[u8]) {
         let mut state = self.state.lock().unwrap();
-        let at = state.log.len();
-        state.lines.push((stamp, at));
-        state.log.extend_from_slice(text);
         let file = state.files.last_mut().unwrap();
         for (n, part) in text.chunks(ENTRY_BYTES).enumerate() {
             file.push(Entry {
@@ -202,7 +216,13 @@ impl Reader {
         let Some(entry) = state.files[self.file].get(self.entry) else {
             let goes_on = self.query.follow && self.file + 1 < state.files.len();
             if goes_on {
-                (self.file, self.entry) = (self.file + 1, 0);
+                // One that reads slowly leaves out what was rotated in the meantime.
+                let last = state.files.len() - 1;
+                let next = self
+                    .kubelet
+                    .roll(|random| random.random_range(self.file + 1..=last));
+                (self.file, self.entry) = (next, 0);
+                self.is_new_line = true;
             }
             return goes_on;
         };

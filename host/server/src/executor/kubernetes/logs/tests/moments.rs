@@ -2,25 +2,25 @@
 
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{StreamExt as _, stream::BoxStream};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    super::{Item, Options, Place, SourceError, Standing, follow, stamp::NANOS_IN_SECOND},
-    kubelet::Kubelet,
+    super::{Item, Options, SourceError, Standing, follow},
+    kubelet::{Kubelet, NANOS_IN_SECOND as SECOND},
 };
 use crate::executor::RawCursor;
-
-const SECOND: u64 = NANOS_IN_SECOND;
-const RUNNING: Standing = Standing::Running { started_ms: None };
-const OVER: Standing = Standing::Over { started_ms: None };
 
 fn text(items: &[Item]) -> String {
     let text = items.iter().map(|item| match item {
         Item::Output { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
         Item::Gap {
-            after_ms, before_ms, ..
-        } => format!("[{after_ms:?} {before_ms:?}]"),
+            bytes,
+            after_ms,
+            before_ms,
+            ..
+        } => format!("[{bytes:?} {after_ms:?} {before_ms:?}]"),
+        Item::Fetched(result) => format!("{result:?}"),
     });
     text.collect()
 }
@@ -35,7 +35,7 @@ async fn all(kubelet: &Kubelet, standing: Standing, from: RawCursor) -> Vec<Item
 fn last(items: &[Item]) -> RawCursor {
     match items.last() {
         Some(Item::Output { end, .. } | Item::Gap { end, .. }) => *end,
-        None => RawCursor::START,
+        Some(Item::Fetched(_)) | None => RawCursor::START,
     }
 }
 
@@ -46,37 +46,45 @@ fn gone() -> SourceError {
     }
 }
 
+fn running(kubelet: &Kubelet, from: RawCursor) -> (watch::Sender<Standing>, BoxStream<'static, Item>) {
+    let (sender, standing) = watch::channel(Standing::Running);
+    let items = follow(kubelet.clone(), standing, from, Options::default());
+    (sender, items)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_pod_that_is_gone_leaves_a_gap_once() {
     let kubelet = Kubelet::new(1, 0);
-    kubelet.write(5 * SECOND, b"one\n");
-    let (sender, standing) = watch::channel(RUNNING);
-    let mut items = follow(kubelet.clone(), standing, RawCursor::START, Options::default());
-    let mut seen = vec![items.next().await.unwrap(), items.next().await.unwrap()];
+    kubelet.print(5 * SECOND, "one", true);
+    let (sender, mut items) = running(&kubelet, RawCursor::START);
+    let mut seen = vec![items.next().await.unwrap()];
     assert_eq!(text(&seen), "one\n");
     for _ in 0..1000 {
         kubelet.refuse(gone());
     }
     kubelet.end();
-    sender.send_replace(OVER);
+    sender.send_replace(Standing::Over);
     let began = Instant::now();
     while let Some(item) = items.next().await {
         seen.push(item);
     }
-    assert_eq!(text(&seen), "one\n[Some(5000) None]");
+    assert_eq!(text(&seen), "one\n[None Some(5000) None]");
     assert!(began.elapsed() >= Options::default().patience);
-    assert_eq!(text(&all(&kubelet, OVER, last(&seen)).await), "");
+    assert_eq!(text(&all(&kubelet, Standing::Over, last(&seen)).await), "");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_api_server_that_is_away_is_waited_for() {
     let kubelet = Kubelet::new(1, 0);
-    kubelet.write(5 * SECOND, b"one\n");
+    kubelet.print(5 * SECOND, "one", true);
     kubelet.end();
     for _ in 0..200 {
         kubelet.refuse(SourceError::Unreachable("connection refused".to_owned()));
     }
-    assert_eq!(text(&all(&kubelet, OVER, RawCursor::START).await), "one\n");
+    assert_eq!(
+        text(&all(&kubelet, Standing::Over, RawCursor::START).await),
+        "one\n"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -93,64 +101,99 @@ async fn a_container_that_never_runs_has_no_log() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_log_that_was_rotated_before_anybody_came_says_so() {
+async fn what_was_rotated_before_anybody_came_is_told_to_the_byte() {
     let kubelet = Kubelet::new(1, 0);
-    kubelet.write(5 * SECOND, b"one\n");
+    kubelet.print(5 * SECOND, "one", true);
     kubelet.rotate();
-    kubelet.write(90 * SECOND, b"two\n");
+    kubelet.print(90 * SECOND, "two", true);
     kubelet.end();
-    let over = Standing::Over {
-        started_ms: Some(4900),
-    };
-    assert_eq!(
-        text(&all(&kubelet, over, RawCursor::START).await),
-        "[None Some(90000)]two\n"
-    );
+    let seen = all(&kubelet, Standing::Over, RawCursor::START).await;
+    assert_eq!(text(&seen), "[Some(4) None Some(90000)]two\n");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_cursor_of_an_end_of_file_that_is_still_there_shows_no_gap() {
+async fn what_is_missing_at_the_very_end_is_told() {
     let kubelet = Kubelet::new(1, 0);
-    kubelet.write(5 * SECOND, b"one\n");
-    kubelet.write(5 * SECOND, b"two\n");
+    kubelet.print(5 * SECOND, "one", true);
+    let (_sender, mut items) = running(&kubelet, RawCursor::START);
+    let seen = vec![items.next().await.unwrap()];
+    drop(items);
+    kubelet.print(6 * SECOND, "two", true);
+    kubelet.rotate();
+    kubelet.print_end(7 * SECOND);
     kubelet.end();
-    let seen = all(&kubelet, OVER, RawCursor::START).await;
-    assert_eq!(text(&seen), "one\ntwo\n");
-    assert_eq!(Place::of(last(&seen)).lines, 2);
-    kubelet.write(6 * SECOND, b"three, and no newline");
-    let seen = all(&kubelet, OVER, last(&seen)).await;
-    assert_eq!(text(&seen), "three, and no newline");
-    assert_eq!(text(&all(&kubelet, OVER, last(&seen)).await), "");
-    kubelet.rotate();
-    kubelet.write(7 * SECOND, b"may have been taken: as long as what was\n");
-    kubelet.write(8 * SECOND, b"four\n");
-    let seen = all(&kubelet, OVER, last(&seen)).await;
-    assert_eq!(text(&seen), "[Some(6000) Some(8000)]four\n");
-    // Rotated once more, with nothing behind it.
-    kubelet.rotate();
-    assert_eq!(text(&all(&kubelet, OVER, last(&seen)).await), "[Some(8000) None]");
+    let seen = all(&kubelet, Standing::Over, last(&seen)).await;
+    assert_eq!(text(&seen), "[Some(4) Some(5000) Some(7000)]");
+    assert_eq!(text(&all(&kubelet, Standing::Over, last(&seen)).await), "");
 }
 
-/// A quiet log costs few questions, and none of them is for all of it but where a clock may have been set back.
+/// One question is enough, and the container's last line ends it: the stream itself may go on.
+#[tokio::test(start_paused = true)]
+async fn a_log_costs_one_question() {
+    let kubelet = Kubelet::new(1, 0);
+    kubelet.print(5 * SECOND, "one", true);
+    let (_sender, mut items) = running(&kubelet, RawCursor::START);
+    let mut seen = vec![items.next().await.unwrap()];
+    kubelet.print(6 * SECOND, "two", false);
+    seen.push(items.next().await.unwrap());
+    kubelet.print_end(6 * SECOND);
+    assert_eq!(items.next().await, None);
+    assert_eq!(text(&seen), "one\ntwo");
+    assert_eq!(kubelet.state.lock().unwrap().questions.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_fetch_steps_result_is_its_last_word() {
+    let kubelet = Kubelet::new(1, 0);
+    kubelet.print(5 * SECOND, "cloning", true);
+    let json = "{\"resolved_commit\":null,\"context_size_bytes\":7,\"dockerfile\":null}";
+    kubelet.write(5 * SECOND, format!("R8 {json}\n").as_bytes());
+    let (_sender, items) = running(&kubelet, RawCursor::START);
+    let seen: Vec<_> = items.collect().await;
+    assert!(
+        matches!(&seen[..], [Item::Output { .. }, Item::Fetched(Ok(report))] if report.context_size_bytes == 7)
+    );
+    // Once more to whoever begins behind it.
+    let (_sender, items) = running(&kubelet, last(&seen[..1]));
+    let again: Vec<_> = items.collect().await;
+    assert_eq!(again, seen[1..]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_killed_container_had_begun_to_print_comes() {
+    let kubelet = Kubelet::new(1, 0);
+    kubelet.print(5 * SECOND, "one", true);
+    kubelet.write(6 * SECOND, b".4 tw");
+    kubelet.end();
+    let seen = all(&kubelet, Standing::Over, RawCursor::START).await;
+    assert_eq!(text(&seen), "one\ntw");
+    assert_eq!(text(&all(&kubelet, Standing::Over, last(&seen)).await), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_of_the_runtimes_own_is_passed_over() {
+    let kubelet = Kubelet::new(1, 0);
+    kubelet.print(5 * SECOND, "one", true);
+    kubelet.write(5 * SECOND, b"exec failed: no such file\n");
+    kubelet.print(5 * SECOND, "two", true);
+    kubelet.print_end(5 * SECOND);
+    kubelet.end();
+    let seen = all(&kubelet, Standing::Over, RawCursor::START).await;
+    assert_eq!(text(&seen), "one\ntwo\n");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_hides_nothing() {
     let kubelet = Kubelet::new(1, 0);
-    kubelet.write(5000 * SECOND, b"one\n");
-    let (sender, standing) = watch::channel(RUNNING);
-    let mut items = follow(
-        kubelet.clone(),
-        standing.clone(),
-        RawCursor::START,
-        Options::default(),
-    );
-    let mut seen = vec![items.next().await.unwrap(), items.next().await.unwrap()];
+    kubelet.print(5000 * SECOND, "one", true);
+    let (_sender, mut items) = running(&kubelet, RawCursor::START);
+    let mut seen = vec![items.next().await.unwrap()];
     drop(items);
-    kubelet.write(100 * SECOND, b"two\n");
-    let mut items = follow(kubelet.clone(), standing, last(&seen), Options::default());
+    kubelet.print(100 * SECOND, "two", true);
+    let (_sender, mut items) = running(&kubelet, last(&seen));
     seen.push(items.next().await.unwrap());
-    kubelet.write(101 * SECOND, b"three\n");
+    kubelet.print(101 * SECOND, "three", true);
     seen.push(items.next().await.unwrap());
     assert_eq!(text(&seen), "one\ntwo\nthree\n");
     assert!(seen.windows(2).all(|pair| last(&pair[..1]) <= last(pair)));
-    drop(sender);
 }
