@@ -175,6 +175,64 @@ async fn a_dry_run_shows_what_each_hook_would_do_and_does_nothing() {
     assert_eq!(gateway.builds().await, 0);
 }
 
+/// What every hook says with `value` in it, and what the caller is told of it all.
+async fn said_of(gateway: &Gateway, value: &str, as_reader: bool) -> String {
+    let config = format!(
+        "rewrite = {{answer = {{changes = [{{SetLabel = {{key = 'k', value = '{value}'}}}}], warnings = ['rewrite {value}']}}}}\n\
+         validate = {{answer = {{Hold = 'validate {value}'}}}}\n\
+         inspect = {{answer = {{Deny = [{{field = 'dockerfile:{value}', message = 'inspect {value}'}}]}}}}\n\
+         rules = {{fail = 'rules {value}'}}"
+    );
+    let request = v1::DryRunPolicyRequest {
+        policy_text: entry("puppet", &config),
+        dockerfile_text: "FROM debian:12\n".to_owned(),
+        request: Some(v1::CreateBuildRequest {
+            build_args: [("OWN_TOKEN".to_owned(), "of-this-request-only".to_owned())].into(),
+            ..build()
+        }),
+        ..v1::DryRunPolicyRequest::default()
+    };
+    let mut answer = match as_reader {
+        true => gateway.dry_run_as_reader(request).await,
+        false => gateway.dry_run(request).await,
+    }
+    .unwrap();
+    assert_eq!(answer.decision(), v1::PolicyDecision::Deny);
+    let hooks: Vec<&str> = answer.hook_reports.iter().map(|it| it.hook.as_str()).collect();
+    assert_eq!(hooks, ["rewrite", "validate", "inspect", "redact"]);
+    // What a rewriter put there itself, as a build's record has it.
+    answer.rewritten = None;
+    format!("{answer:?}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_plugins_say_in_a_dry_run_is_redacted_as_a_builds_reports_are() {
+    let gateway = Gateway::start().await;
+    gateway.upload("puppet", "0.1.0", "puppet").await.unwrap();
+    let stored = "correct-horse-battery-staple";
+    gateway
+        .save_secrets(v1::SaveBuildSecretsRequest {
+            build_secrets: [("NPM_TOKEN".to_owned(), stored.to_owned())].into(),
+            ..v1::SaveBuildSecretsRequest::default()
+        })
+        .await;
+    for secret in [stored, "of-this-request-only"] {
+        let told = said_of(&gateway, secret, false).await;
+        assert!(!told.contains(secret), "{told}");
+        for said in ["rewrite ***", "validate ***", "inspect ***", "rules ***", "dockerfile:***"] {
+            assert!(told.contains(said), "{said}: {told}");
+        }
+    }
+    // Who may not build learns nothing of what is stored, not even that a guess is right.
+    let told = said_of(&gateway, "of-this-request-only", true).await;
+    assert!(!told.contains("of-this-request-only"), "{told}");
+    let (right, wrong) = ("correct-horse-battery-staple", "correct-horse-battery-stapel");
+    for guess in [right, wrong] {
+        let told = said_of(&gateway, guess, true).await;
+        assert!(told.contains(&format!("validate {guess}")), "{told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_reads_the_dockerfile_of_an_archive() {
     let gateway = Gateway::start().await;

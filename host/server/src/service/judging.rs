@@ -153,8 +153,7 @@ impl Service {
         decision: &Decision,
         reports: &[HookReport],
     ) -> Result<Option<Redactor>> {
-        let is_silent = |report: &HookReport| report.changes.is_empty() && report.messages.is_empty();
-        if *decision == Decision::Allow && reports.iter().all(is_silent) {
+        if is_silent(decision, reports) {
             return Ok(None);
         }
         self.unsaid.of_specs(&caller.org, specs).await.map(Some)
@@ -186,6 +185,12 @@ impl Service {
             Some((text, summary.unpacked_bytes))
         }))
     }
+}
+
+/// Whether no plugin said anything of the build: then there is nothing to redact.
+pub(super) fn is_silent(decision: &Decision, reports: &[HookReport]) -> bool {
+    let says_nothing = |report: &HookReport| report.changes.is_empty() && report.messages.is_empty();
+    *decision == Decision::Allow && reports.iter().all(says_nothing)
 }
 
 /// As the plugins are shown it now and, from the record, ever after.
