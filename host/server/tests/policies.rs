@@ -175,6 +175,41 @@ async fn a_dry_run_shows_what_each_hook_would_do_and_does_nothing() {
     assert_eq!(gateway.builds().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_shows_the_sample_after_rules_and_scanners() {
+    let gateway = Gateway::start().await;
+    gateway.upload("puppet", "0.1.0", "puppet").await.unwrap();
+    let run = async |scan: &str, sample: &str| {
+        let rules = "rules = {answer = [{name = 'r', pattern = {Literal = 'hunter2'}}]}";
+        let request = v1::DryRunPolicyRequest {
+            policy_text: entry("puppet", &format!("{rules}\nscan = {scan}")),
+            log_sample: sample.to_owned(),
+            ..v1::DryRunPolicyRequest::default()
+        };
+        let answer = gateway.dry_run(request).await.unwrap();
+        let hooks: Vec<(String, String)> = answer
+            .hook_reports
+            .into_iter()
+            .map(|report| (report.hook, report.verdict))
+            .collect();
+        (answer.redacted_log_sample, hooks[3..].to_vec())
+    };
+    let failed = [("redact-scan".to_owned(), "failed".to_owned())];
+
+    let shown = run("{answer = [{start = 0, end = 4}]}", "user ann hunter2\n").await;
+    assert_eq!(shown, ("*** ann ***\n".to_owned(), Vec::new()));
+    // Scanners see what rules left.
+    let (shown, reports) = run("'echo'", "user hunter2\n").await;
+    assert!(shown.starts_with("[ignite] 9 bytes of the log are withheld: plugin puppet failed at redact-scan"));
+    assert!(shown.contains(r#""user ***\n""#), "{shown}");
+    assert_eq!(reports, failed);
+    let (shown, reports) = run("{answer = [{start = 0, end = 400}]}", "user ann\n").await;
+    assert!(shown.starts_with("[ignite] 9 bytes of the log are withheld: "), "{shown}");
+    assert_eq!(reports, failed);
+    let nothing = run("'trap'", "").await;
+    assert_eq!(nothing, (String::new(), Vec::new()), "there is nothing to show a scanner");
+}
+
 /// What every hook says with `value` in it, and what the caller is told of it all.
 async fn said_of(gateway: &Gateway, value: &str, as_reader: bool) -> String {
     let config = format!(

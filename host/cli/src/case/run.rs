@@ -1,14 +1,11 @@
 //! A case acted out on a plugin: one hook, called as the gateway calls it, and what it says taken as the gateway takes it.
 
-use std::ops::Range;
-
 use ignite_core::{
     hook::{ConfigProblem, Hook, NotifyFailure, Verdict, Violation},
     redact::{Redactor, RuleSet},
     request::{FieldViolation, patch},
-    spec::ArgValue,
 };
-use ignite_plugins::{CallError, Plugin};
+use ignite_plugins::{CallError, Plugin, chain::lines};
 
 use super::{Case, Outcome, shape};
 
@@ -72,7 +69,10 @@ impl Case {
             Hook::RedactScan => {
                 let sample = self.expect.sample.as_deref().unwrap_or_default();
                 let ranges = plugin.scan(settings, sample.as_bytes()).await?;
-                applied(Some(masked(sample.as_bytes(), ranges)))
+                match lines::without(sample.as_bytes(), ranges) {
+                    Ok(left) => applied(Some(String::from_utf8_lossy(&left).into_owned())),
+                    Err(why) => failed([why]),
+                }
             }
             Hook::Notify => match plugin.notify(settings, IDEMPOTENCY_KEY, 1, &self.build).await? {
                 Ok(()) => Outcome {
@@ -115,22 +115,6 @@ pub(super) fn failed(messages: impl IntoIterator<Item = String>) -> Outcome {
     }
 }
 
-/// The lines without what the ranges cover. Ranges that touch are one.
-fn masked(lines: &[u8], mut ranges: Vec<Range<usize>>) -> String {
-    ranges.sort_by_key(|range| range.start);
-    let mut out = Vec::new();
-    let mut shown = 0;
-    for range in ranges {
-        if range.start > shown || (range.start == 0 && shown == 0) {
-            out.extend_from_slice(lines.get(shown..range.start).unwrap_or_default());
-            out.extend_from_slice(ArgValue::MASK.as_bytes());
-        }
-        shown = shown.max(range.end);
-    }
-    out.extend_from_slice(lines.get(shown..).unwrap_or_default());
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 pub(crate) fn shown_violation(violation: &Violation) -> String {
     match violation.field.as_str() {
         "" => violation.message.clone(),
@@ -147,18 +131,4 @@ pub(crate) fn shown_field(violation: &FieldViolation) -> String {
 
 pub(crate) fn shown_problem(problem: &ConfigProblem) -> String {
     format!("config{}: {}", problem.path, problem.message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_that_touch_or_overlap_are_masked_once() {
-        let shown = |ranges: &[Range<usize>]| masked(b"0123456789", ranges.to_vec());
-        assert_eq!(shown(&[]), "0123456789");
-        assert_eq!(shown(&[0..2, 4..5]), "***23***56789");
-        assert_eq!(shown(&[8..10, 0..1]), "***1234567***");
-        assert_eq!(shown(&[2..4, 4..5, 3..6]), "01***6789");
-    }
 }

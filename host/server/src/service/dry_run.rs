@@ -92,20 +92,27 @@ impl Service {
             redaction = Some(asked);
         }
         let withhold = redaction.as_ref().and_then(|asked| asked.withhold.as_deref());
-        let sayable = match withhold.is_none() && is_silent(&decision, &reports) {
+        let is_scanned = acts(&policy, Hook::RedactScan) && !request.log_sample.is_empty();
+        let sayable = match withhold.is_none() && !is_scanned && is_silent(&decision, &reports) {
             true => None,
             false => Some(self.sayable(caller, &[&spec, &judged.spec]).await?),
         };
-        let redacted_log_sample = match (&sayable, withhold, &redaction) {
-            (Some(sayable), Some(why), _) => {
-                format!("(the log would be withheld: {})", unsaid::without(sayable, why))
-            }
-            (_, _, Some(redaction)) => {
+        let said = |text: String| match &sayable {
+            Some(redactor) => unsaid::without(redactor, &text),
+            None => text,
+        };
+        let redacted_log_sample = match (withhold, &redaction) {
+            (Some(why), _) => said(format!("(the log would be withheld: {why})")),
+            (None, Some(redaction)) => {
                 // Not what is stored: who may look at policies could guess at values with samples.
                 let secrets = spec.secret_values().chain(judged.spec.secret_values());
-                Redactor::with_rules(secrets, &redaction.rules).redact_text(&request.log_sample)
+                let redactor = Redactor::with_rules(secrets, &redaction.rules);
+                let text = redactor.redact_text(&request.log_sample);
+                let (text, failures) = chain.scan_text(&text, &said).await;
+                reports.extend(failures);
+                text
             }
-            (_, _, None) => String::new(),
+            (None, None) => String::new(),
         };
         if let Some(sayable) = &sayable {
             let shown = |report| unsaid::report_without(sayable, report);

@@ -127,7 +127,11 @@ impl Local {
         let redaction = self.chain.redaction(&case.caller, &case.spec).await;
         Some(match redaction.withhold {
             Some(why) => format!("withheld: {why}"),
-            None => Redactor::with_rules(case.spec.secret_values(), &redaction.rules).redact_text(sample),
+            None => {
+                let redactor = Redactor::with_rules(case.spec.secret_values(), &redaction.rules);
+                let text = redactor.redact_text(sample);
+                self.chain.scan_text(&text, &|why| why).await.0
+            }
         })
     }
 }
