@@ -9,7 +9,9 @@
 //! Knows nothing of the server: the client tests plugins and policies with the very same code.
 
 pub mod chain;
+pub mod config;
 pub mod runtime;
+pub mod schema;
 
 pub use chain::{Chain, Decision};
 pub use runtime::{

@@ -8,7 +8,7 @@ use std::{
 };
 
 use ignite_core::{queue::FairQueue, request::Rules, secrets::SecretText};
-use ignite_plugins::{ComponentSource, Runtime, RuntimeError, RuntimeOptions};
+use ignite_plugins::{ComponentSource, Runtime, RuntimeError, RuntimeOptions, schema};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,7 +35,7 @@ use crate::{
     metrics,
     outbox::{self, Outbox, OutboxSettings},
     plugins::PluginStore,
-    policies::{Policies, PolicyDirError, schema},
+    policies::{Policies, PolicyDirError},
     registry::{
         Registry, RegistryError,
         import::{ImportRules, Importer},

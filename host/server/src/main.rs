@@ -10,13 +10,13 @@ use std::{
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, builder::NonEmptyStringValueParser, value_parser};
 use ignite_core::ids::OrgId;
+use ignite_plugins::schema;
 use ignite_server::{
     api::tokens::{self, Expiry, NewToken},
     app::{self, keys, logging},
     clock,
     config::{Config, ConfigError, Sources, settings::SETTINGS},
     executor,
-    policies::schema,
     principal::Scope,
     sources::{
         self,

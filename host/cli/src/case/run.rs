@@ -5,31 +5,41 @@ use ignite_core::{
     redact::{Redactor, RuleSet},
     request::{FieldViolation, patch},
 };
-use ignite_plugins::{CallError, Plugin, chain::lines};
+use ignite_plugins::{Admitted, CallError, Plugin, chain::lines, config::ConfigError};
 
 use super::{Case, Outcome, shape};
+use crate::{
+    error::{Error, Result},
+    offline::Offline,
+};
 
 const IDEMPOTENCY_KEY: &str = "bld_01JWB7X0000000000000000000/0";
 
 impl Case {
-    /// The configuration is checked first, as it is when a policy is put; one that the plugin refuses is a failure.
-    pub(crate) async fn on_plugin(&self, plugin: &Plugin, hook: Hook) -> Outcome {
-        match plugin
-            .check_config(&self.settings.config, self.settings.limits)
-            .await
-        {
+    /// The configuration is checked first, as it is when a policy is put; one that is refused is a failure.
+    pub(crate) async fn on_plugin(
+        &self,
+        offline: &Offline,
+        admitted: &Admitted,
+        hook: Hook,
+    ) -> Result<Outcome> {
+        match offline.config_problems(admitted, &self.settings).await {
             Ok(problems) if problems.is_empty() => {}
-            Ok(problems) => return failed(problems.iter().map(shown_problem)),
-            Err(error) => return failed([format!("check-config: {error}")]),
+            Ok(problems) => return Ok(failed(problems.iter().map(shown_problem))),
+            Err(ConfigError::Call(error)) => return Ok(failed([format!("check-config: {error}")])),
+            Err(ConfigError::Child(error)) => {
+                return Err(Error::local("cannot check a configuration", error));
+            }
         }
-        match self.call(plugin, hook).await {
+        let plugin = offline.plugin(&admitted.digest).await?;
+        Ok(match self.call(&plugin, hook).await {
             Ok(outcome) => outcome,
             Err(error) => failed([error.to_string()]),
-        }
+        })
     }
 
     /// The call alone, and what it says taken over.
-    pub(crate) async fn call(&self, plugin: &Plugin, hook: Hook) -> Result<Outcome, CallError> {
+    pub(crate) async fn call(&self, plugin: &Plugin, hook: Hook) -> std::result::Result<Outcome, CallError> {
         let (settings, caller, spec) = (&self.settings, &self.caller, &self.spec);
         Ok(match hook {
             Hook::Rewrite => {
@@ -129,6 +139,6 @@ pub(crate) fn shown_field(violation: &FieldViolation) -> String {
     }
 }
 
-pub(crate) fn shown_problem(problem: &ConfigProblem) -> String {
+fn shown_problem(problem: &ConfigProblem) -> String {
     format!("config{}: {}", problem.path, problem.message)
 }
