@@ -86,6 +86,7 @@ mod operator {
     mod configuration;
     mod daemon_log;
     mod metrics;
+    mod outbox;
 }
 
 mod secrets {
