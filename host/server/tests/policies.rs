@@ -19,9 +19,13 @@ use self::gateway::{Gateway, build, violations};
 
 #[path = "policies/gateway.rs"]
 mod gateway;
+#[path = "policies/imports.rs"]
+mod imports;
 #[path = "executor_local/registry.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod registry;
+#[path = "executor_local/token_server.rs"]
+mod token_server;
 
 /// An entry of a policy, its configuration in TOML.
 fn entry(plugin: &str, config: &str) -> String {
@@ -200,14 +204,23 @@ async fn a_dry_run_shows_the_sample_after_rules_and_scanners() {
     assert_eq!(shown, ("*** ann ***\n".to_owned(), Vec::new()));
     // Scanners see what rules left.
     let (shown, reports) = run("'echo'", "user hunter2\n").await;
-    assert!(shown.starts_with("[ignite] 9 bytes of the log are withheld: plugin puppet failed at redact-scan"));
+    assert!(
+        shown.starts_with("[ignite] 9 bytes of the log are withheld: plugin puppet failed at redact-scan")
+    );
     assert!(shown.contains(r#""user ***\n""#), "{shown}");
     assert_eq!(reports, failed);
     let (shown, reports) = run("{answer = [{start = 0, end = 400}]}", "user ann\n").await;
-    assert!(shown.starts_with("[ignite] 9 bytes of the log are withheld: "), "{shown}");
+    assert!(
+        shown.starts_with("[ignite] 9 bytes of the log are withheld: "),
+        "{shown}"
+    );
     assert_eq!(reports, failed);
     let nothing = run("'trap'", "").await;
-    assert_eq!(nothing, (String::new(), Vec::new()), "there is nothing to show a scanner");
+    assert_eq!(
+        nothing,
+        (String::new(), Vec::new()),
+        "there is nothing to show a scanner"
+    );
 }
 
 /// What every hook says with `value` in it, and what the caller is told of it all.
@@ -254,7 +267,13 @@ async fn what_plugins_say_in_a_dry_run_is_redacted_as_a_builds_reports_are() {
     for secret in [stored, "of-this-request-only"] {
         let told = said_of(&gateway, secret, false).await;
         assert!(!told.contains(secret), "{told}");
-        for said in ["rewrite ***", "validate ***", "inspect ***", "rules ***", "dockerfile:***"] {
+        for said in [
+            "rewrite ***",
+            "validate ***",
+            "inspect ***",
+            "rules ***",
+            "dockerfile:***",
+        ] {
             assert!(told.contains(said), "{said}: {told}");
         }
     }

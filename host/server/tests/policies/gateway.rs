@@ -216,6 +216,16 @@ pub(crate) fn violations(error: &Error) -> Vec<(String, String)> {
 
 /// As `wkg` and others push components.
 pub(crate) async fn push_component(host: &str, repository: &str, tag: &str, file: &str) {
+    push_component_as(&RegistryAuth::Anonymous, host, repository, tag, file).await;
+}
+
+pub(crate) async fn push_component_as(
+    login: &RegistryAuth,
+    host: &str,
+    repository: &str,
+    tag: &str,
+    file: &str,
+) {
     let client = oci_client::Client::new(ClientConfig {
         protocol: ClientProtocol::Http,
         ..ClientConfig::default()
@@ -228,9 +238,19 @@ pub(crate) async fn push_component(host: &str, repository: &str, tag: &str, file
         None,
     );
     client
-        .push(&reference, &[layer], config, &RegistryAuth::Anonymous, None)
+        .push(&reference, &[layer], config, login, None)
         .await
         .unwrap();
+}
+
+/// Of a tag in a registry that wants a login.
+pub(crate) async fn digest_as(login: &RegistryAuth, host: &str, repository: &str, tag: &str) -> String {
+    let client = oci_client::Client::new(ClientConfig {
+        protocol: ClientProtocol::Http,
+        ..ClientConfig::default()
+    });
+    let reference = Reference::with_tag(host.to_owned(), repository.to_owned(), tag.to_owned());
+    client.fetch_manifest_digest(&reference, login).await.unwrap()
 }
 
 fn component(name: &str) -> Vec<u8> {
