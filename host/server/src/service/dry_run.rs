@@ -20,6 +20,7 @@ use crate::{
     clock,
     error::{Error, Result},
     principal::{Principal, Scope},
+    secrets::Names,
     sources::{
         archive::{self, ArchiveLimits},
         fetch::dockerfile_of,
@@ -44,7 +45,7 @@ impl Service {
     pub async fn dry_run_policy(
         &self,
         caller: &Principal,
-        request: v1::DryRunPolicyRequest,
+        mut request: v1::DryRunPolicyRequest,
     ) -> Result<v1::DryRunPolicyResponse> {
         caller.require(Scope::PoliciesRead)?;
         if request.log_sample.len() > LOG_SAMPLE_BYTES_MAX {
@@ -53,6 +54,7 @@ impl Service {
         }
         let build = request
             .request
+            .take()
             .ok_or_else(|| Error::invalid("request", "is required: the build to try"))?;
         let archive = match &build.source {
             Some(create_build_request::Source::ZippedCode(bytes)) => Some(bytes.clone()),
@@ -69,6 +71,21 @@ impl Service {
             "" => self.policies.in_force(&caller.org).await?.unwrap_or_default(),
             text => Arc::new(self.policies.check(&caller.org, text, 0).await?),
         };
+        let trying = self.try_policy(caller, request, archive, &spec, policy, &stored);
+        self.unsaid
+            .while_plugins_talk(&caller.org, &[&spec], trying)
+            .await?
+    }
+
+    async fn try_policy(
+        &self,
+        caller: &Principal,
+        request: v1::DryRunPolicyRequest,
+        archive: Option<Bytes>,
+        spec: &BuildSpec,
+        policy: Arc<ResolvedPolicy>,
+        stored: &Names,
+    ) -> Result<v1::DryRunPolicyResponse> {
         let chain = self.policies.chain(Arc::clone(&policy));
         let by = Caller {
             org: caller.org.clone(),
@@ -76,7 +93,7 @@ impl Service {
             submitted_at_ms: clock::now_ms(),
         };
         let is_stored = |name: &str| stored.contains(name);
-        let judged = chain.judge(&by, &spec, &self.rules, &is_stored).await;
+        let judged = chain.judge(&by, spec, &self.rules, &is_stored).await;
         let (mut decision, mut reports) = (judged.decision, judged.reports);
         if acts(&policy, Hook::Inspect)
             && let Some(shown) = dockerfile_to_judge(request.dockerfile_text, archive, &judged.spec).await?
@@ -95,7 +112,7 @@ impl Service {
         let is_scanned = acts(&policy, Hook::RedactScan) && !request.log_sample.is_empty();
         let sayable = match withhold.is_none() && !is_scanned && is_silent(&decision, &reports) {
             true => None,
-            false => Some(self.sayable(caller, &[&spec, &judged.spec]).await?),
+            false => Some(self.sayable(caller, &[spec, &judged.spec]).await?),
         };
         let said = |text: String| match &sayable {
             Some(redactor) => unsaid::without(redactor, &text),

@@ -89,7 +89,12 @@ impl Service {
         gate: &dyn Gate,
     ) -> Result<Judgement> {
         let stored = self.secrets.names(&caller.org).await?;
-        let judged = gate.judge(&shown(caller, id), &spec, &self.rules, &stored).await;
+        let by = shown(caller, id);
+        let judging = gate.judge(&by, &spec, &self.rules, &stored);
+        let judged = self
+            .unsaid
+            .while_plugins_talk(&caller.org, &[&spec], judging)
+            .await?;
         let specs = [&spec, &judged.spec];
         let redactor = self
             .redactor(caller, &specs, &judged.decision, &judged.reports)
@@ -129,7 +134,13 @@ impl Service {
             resolved_commit: None,
             context_size_bytes,
         };
-        let Ok((decision, reports)) = gate.inspect(&shown(caller, id), &spec, &fetched).await else {
+        let by = shown(caller, id);
+        let inspecting = gate.inspect(&by, &spec, &fetched);
+        let inspected = self
+            .unsaid
+            .while_plugins_talk(&caller.org, &[&spec], inspecting)
+            .await?;
+        let Ok((decision, reports)) = inspected else {
             return Ok(());
         };
         let redactor = self.redactor(caller, &[&spec], &decision, &reports).await?;
