@@ -90,6 +90,7 @@ mod operator {
 }
 
 mod secrets {
+    mod logins;
     mod others;
     mod planted;
     mod scene;

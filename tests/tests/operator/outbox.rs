@@ -72,7 +72,7 @@ async fn what_was_given_up_is_seen_replayed_and_dropped_while_the_daemon_runs_or
     assert_eq!(columns[4..], ["1", "the receiver is gone"], "{shown}");
     let others = run(&mut outbox(&["list", "--organization", "other"], &data_dir));
     assert_eq!(others, "0 announcements\n");
-    let missing = format!("{}1", &name);
+    let missing = name.replace(".0", ".1");
     let refused = output(&mut outbox(&["drop", &missing, &name], &data_dir));
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
     assert_eq!(output(&mut outbox(&["drop"], &data_dir)).status.code(), Some(2));
