@@ -85,14 +85,19 @@ impl<W: Write> Write for Redacting<W> {
 
 fn shown(line: &str, json: bool) -> String {
     with_redactor(|redactor| {
-        let redacted = redactor.redact_text(line);
-        if !json || redacted == line {
-            return redacted;
+        if !json {
+            return redactor.redact_text(line);
         }
-        // What is taken out may reach over the quotes of an object.
+        // Its strings as they are, without their escapes; and what is taken out never reaches over their quotes.
         match serde_json::from_str::<Value>(line) {
-            Ok(object) => format!("{}\n", strings_without(redactor, object)),
-            Err(_) => redacted,
+            Ok(object) => {
+                let shown = strings_without(redactor, object.clone());
+                match shown == object {
+                    true => line.to_owned(),
+                    false => format!("{shown}\n"),
+                }
+            }
+            Err(_) => redactor.redact_text(line),
         }
     })
 }
@@ -203,14 +208,19 @@ mod tests {
     }
 
     #[test]
-    fn what_reaches_over_its_quotes_leaves_an_object() {
+    fn a_key_of_several_lines_is_gone_and_an_object_stays_one() {
+        let line = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQDF7hx2Kp9sYw3L";
         let key = format!(
-            "-----BEGIN {0}-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQ",
+            "-----BEGIN {0}-----\n{line}\n{line}\n-----END {0}-----\n",
             "PRIVATE KEY"
         );
-        let log = logged(true, async { tracing::info!(error = key, other = 1, "cut off") });
-        let line: Value = serde_json::from_str(&log).unwrap();
-        assert_eq!((&line["other"], &line["message"]), (&1.into(), &"cut off".into()));
-        assert!(!log.contains("MIIEvQ"), "{log}");
+        for json in [false, true] {
+            let log = logged(json, async { tracing::info!(error = %key, other = 1, "said") });
+            assert!(!log.contains(line), "{log}");
+            if json {
+                let line: Value = serde_json::from_str(&log).unwrap();
+                assert_eq!((&line["other"], &line["message"]), (&1.into(), &"said".into()));
+            }
+        }
     }
 }
