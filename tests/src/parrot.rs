@@ -19,6 +19,15 @@ pub struct Parrot {
     asked: Arc<AtomicUsize>,
 }
 
+/// What is asked.
+#[derive(Debug)]
+pub struct Asked {
+    pub method: String,
+    pub path: String,
+    /// As it came: base64 of user and password.
+    pub login: Option<String>,
+}
+
 /// What is answered.
 #[derive(Debug)]
 pub struct Answer {
@@ -33,6 +42,11 @@ pub struct Answer {
 impl Parrot {
     /// `answer` is shown the request's method and path.
     pub fn start(answer: impl Fn(&str, &str) -> Answer + Send + 'static) -> Self {
+        Self::hearing_logins(move |asked| answer(&asked.method, &asked.path))
+    }
+
+    /// `answer` is shown the request's login too.
+    pub fn hearing_logins(answer: impl Fn(&Asked) -> Answer + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let asked = Arc::new(AtomicUsize::new(0));
@@ -40,9 +54,9 @@ impl Parrot {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 // Who asks may go away; the next one is answered.
-                if let Ok((method, path)) = read_request(&stream) {
+                if let Ok(asked) = read_request(&stream) {
                     count.fetch_add(1, Ordering::Relaxed);
-                    let _gone = write_answer(&stream, &answer(&method, &path));
+                    let _gone = write_answer(&stream, &answer(&asked));
                 }
             }
         });
@@ -60,28 +74,36 @@ impl Parrot {
     }
 }
 
-/// The method and the path.
-fn read_request(stream: &TcpStream) -> std::io::Result<(String, String)> {
+fn read_request(stream: &TcpStream) -> std::io::Result<Asked> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
     reader.read_line(&mut first)?;
     let mut length = 0;
+    let mut login = None;
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
         if line.trim().is_empty() {
             break;
         }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().unwrap_or(0);
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.trim().parse().unwrap_or(0);
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                login = value.trim().strip_prefix("Basic ").map(str::to_owned);
+            }
+            Some(_) | None => {}
         }
     }
     reader.read_exact(&mut vec![0; length])?;
     let mut words = first.split(' ').map(str::to_owned);
-    Ok((words.next().unwrap_or_default(), words.next().unwrap_or_default()))
+    Ok(Asked {
+        method: words.next().unwrap_or_default(),
+        path: words.next().unwrap_or_default(),
+        login,
+    })
 }
 
 fn write_answer(mut stream: &TcpStream, answer: &Answer) -> std::io::Result<()> {

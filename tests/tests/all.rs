@@ -87,9 +87,11 @@ mod operator {
     mod configuration;
     mod daemon_log;
     mod metrics;
+    mod outbox;
 }
 
 mod secrets {
+    mod logins;
     mod others;
     mod planted;
     mod scene;

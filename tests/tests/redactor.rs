@@ -85,7 +85,7 @@ fn the_search_finds_every_form_that_is_printed() {
     let (log, places) = leaking();
     let search = Search::new();
     let all: BTreeSet<String> = places.iter().map(|(name, _)| name.clone()).collect();
-    assert_eq!(all.len(), 30 * 15);
+    assert_eq!(all.len(), 30 * 16);
     assert_eq!(search.find(&log), all);
     assert_eq!(search.find_as_printed(&log), all);
     for (name, place) in places {

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::{exit, output::Format};
 
 pub(crate) mod build;
+pub(crate) mod notification;
 pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod secrets;
@@ -76,6 +77,9 @@ pub(crate) enum Command {
     /// Say which plugins act on the organization's builds
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// See and repeat the announcements of ended builds that were not heard yet
+    #[command(subcommand)]
+    Notification(notification::NotificationCommand),
     /// Store an endpoint and its token, read from the terminal or from stdin
     Login(LoginArgs),
     /// Read and change the configuration file

@@ -6,8 +6,8 @@
 use std::{future::Future, time::Duration};
 
 use ignite_proto::v1::{
-    self, build_service_client::BuildServiceClient, plugin_service_client::PluginServiceClient,
-    policy_service_client::PolicyServiceClient,
+    self, build_service_client::BuildServiceClient, notification_service_client::NotificationServiceClient,
+    plugin_service_client::PluginServiceClient, policy_service_client::PolicyServiceClient,
 };
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::{
@@ -23,6 +23,7 @@ use crate::{
     settings::{Settings, token::Token},
 };
 
+mod notifications;
 mod plugins;
 mod policies;
 
@@ -42,6 +43,7 @@ pub(crate) struct Client {
     grpc: Grpc,
     plugins: PluginServiceClient<Authorized>,
     policies: PolicyServiceClient<Authorized>,
+    notifications: NotificationServiceClient<Authorized>,
     endpoint: String,
     has_token: bool,
     timeout: Duration,
@@ -82,7 +84,9 @@ impl Client {
             has_token: settings.token.is_some(),
             grpc: BuildServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
             plugins: PluginServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
-            policies: PolicyServiceClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            policies: PolicyServiceClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+            notifications: NotificationServiceClient::new(channel)
+                .max_decoding_message_size(MESSAGE_BYTES_MAX),
             endpoint: settings.endpoint.as_str().to_owned(),
             timeout: settings.timeout,
         })

@@ -15,6 +15,7 @@ mod build;
 mod config;
 mod create;
 mod login;
+mod notification;
 mod plugin;
 mod policy;
 mod secrets;
@@ -41,6 +42,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
         Command::Build(command) => command.call_timeout(),
         Command::Plugin(command) => command.call_timeout(),
         Command::Policy(command) => command.call_timeout(),
+        Command::Notification(command) => command.call_timeout(),
         Command::Login(args) => args.timeout.call_timeout,
         Command::Config(_) | Command::Completions { .. } => None,
     };
@@ -61,6 +63,7 @@ pub(crate) fn run(cli: Cli) -> Result<()> {
             Command::Build(command) => build::run(command, &settings).await,
             Command::Plugin(command) => plugin::run(command, &settings).await,
             Command::Policy(command) => policy::run(command, &settings).await,
+            Command::Notification(command) => notification::run(command, &settings).await,
             Command::Login(args) => login::run(&args, settings, file, &path?).await,
             // Both are done above, without a server.
             Command::Config(_) | Command::Completions { .. } => Ok(()),

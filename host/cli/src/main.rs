@@ -23,14 +23,14 @@ mod upload;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use ignite_plugins::schema;
 
 fn main() -> ExitCode {
-    // Before anything else: this process compiles what nobody has looked at, within limits that it sets itself first.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|first| first == offline::COMPILE_CHILD)
-    {
-        return ignite_plugins::runtime::compile_child();
+    // Before anything else: these children look at what nobody has looked at, within limits that they set themselves first.
+    match std::env::args_os().nth(1) {
+        Some(first) if first == offline::COMPILE_CHILD => return ignite_plugins::runtime::compile_child(),
+        Some(first) if first == schema::CHILD_COMMAND => return schema::child(),
+        Some(_) | None => {}
     }
     let cli = args::Cli::parse();
     let format = cli.global.output;

@@ -11,8 +11,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use ignite_core::ids::PluginDigest;
-use ignite_plugins::{AdmitError, Admitted, ComponentSource, Plugin, Runtime, RuntimeError, RuntimeOptions};
+use ignite_core::{hook::ConfigProblem, ids::PluginDigest, policy::Settings as PluginSettings};
+use ignite_plugins::{
+    AdmitError, Admitted, ComponentSource, Plugin, Runtime, RuntimeError, RuntimeOptions,
+    config::{self, ConfigError},
+    schema,
+};
 
 use crate::{
     error::{Error, Result},
@@ -32,6 +36,7 @@ const CALLS_MAX: usize = 8;
 #[derive(Debug)]
 pub(crate) struct Offline {
     pub(crate) runtime: Arc<Runtime>,
+    schema_checker: Vec<String>,
     shelf: Arc<Shelf>,
     /// Where there is no folder for caches, one that goes when this does.
     _throwaway: Option<tempfile::TempDir>,
@@ -66,7 +71,7 @@ impl Offline {
         let options = RuntimeOptions {
             cache_key: cache_key(&folder.join("plugins.key")).map_err(unusable)?,
             cache_dir: folder.join("plugins"),
-            compiler: vec![own, COMPILE_CHILD.to_owned()],
+            compiler: vec![own.clone(), COMPILE_CHILD.to_owned()],
             calls_max: CALLS_MAX,
             component_bytes_max: COMPONENT_BYTES_MAX,
             compile_timeout: COMPILE_TIMEOUT,
@@ -78,6 +83,7 @@ impl Offline {
         let source = Arc::clone(&shelf);
         Ok(Self {
             runtime: Runtime::new(options, source).map_err(engine)?,
+            schema_checker: vec![own, schema::CHILD_COMMAND.to_owned()],
             shelf,
             _throwaway: throwaway,
         })
@@ -104,6 +110,17 @@ impl Offline {
     pub(crate) async fn plugin(&self, digest: &PluginDigest) -> Result<Arc<Plugin>> {
         let plugin = self.runtime.plugin(digest).await;
         plugin.map_err(|error| Error::input(error.to_string()))
+    }
+
+    /// What is wrong with the configuration in `settings`, as the gateway would find it when a policy is put.
+    pub(crate) async fn config_problems(
+        &self,
+        admitted: &Admitted,
+        settings: &PluginSettings,
+    ) -> std::result::Result<Vec<ConfigProblem>, ConfigError> {
+        let plugin = self.runtime.plugin(&admitted.digest);
+        let schema = &admitted.description.config_schema;
+        config::problems(&self.schema_checker, schema, settings, plugin).await
     }
 }
 

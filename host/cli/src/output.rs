@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 
 pub(crate) mod build;
 pub(crate) mod errors;
+pub(crate) mod notification;
 pub(crate) mod plugin;
 pub(crate) mod policy;
 pub(crate) mod secrets;

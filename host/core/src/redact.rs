@@ -5,7 +5,7 @@
 //! It is defined on the stream as a whole. Hidden are:
 //!
 //! - **Secrets**: every occurrence of every form of every secret ([`forms`]: as it is, in base64, percent encoding, hex, escaped for
-//!   JSON, XML, shells and Go, each line of one of several) in the *folded* stream, which is the stream without line ends,
+//!   JSON, XML, shells and Go, each line of one of several, without spaces that are line ends where it is wrapped) in the *folded* stream, which is the stream without line ends,
 //!   indentation and colours ([`fold`]). What is hidden goes from the first byte of the occurrence to its last, with the gaps between.
 //! - **Tokens** of well-known shapes, where detectors are on ([`detectors`]).
 //! - **Rules** of plugins ([`RuleSet`]). Literals: every occurrence, as it stands. What an expression matches: from left to right, a
@@ -81,6 +81,9 @@ const RANGE_BYTES_MAX: usize = 64 * 1024;
 /// some hundred bytes for each while it is built.
 const FORMS_BYTES_MAX: usize = 1 << 20;
 
+/// Of what is left of secrets that are wrapped at their own spaces. Room of its own: it must not make the forms of others fewer.
+const WRAPS_BYTES_MAX: usize = 128 << 10;
+
 /// How to redact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Options {
@@ -100,8 +103,10 @@ pub struct Redactor {
 #[derive(Clone)]
 struct Search {
     options: Options,
-    /// Sorted.
+    /// All forms. Sorted.
     secrets: Vec<Zeroizing<Vec<u8>>>,
+    /// How much of that is of wrapped ones.
+    wraps_bytes: usize,
     /// Which of the secrets given are too short, counted from the first one.
     too_short: Vec<usize>,
     given: usize,
@@ -218,6 +223,7 @@ impl Search {
         Self {
             options,
             secrets: Vec::new(),
+            wraps_bytes: 0,
             too_short: Vec::new(),
             given: 0,
             needles: Arc::default(),
@@ -231,15 +237,26 @@ impl Search {
     }
 
     fn add<'a>(&mut self, secrets: impl IntoIterator<Item = &'a str>) {
+        let length_min = self.options.length_min;
+        let mut wraps = Vec::new();
         for secret in secrets {
-            let taken = self.secrets.iter().map(|form| form.len()).sum();
-            let room = FORMS_BYTES_MAX.saturating_sub(taken);
-            match forms::needles(secret, self.options.length_min, room) {
-                Some(needles) => self.secrets.extend(needles),
+            let taken: usize = self.secrets.iter().map(|form| form.len()).sum();
+            let room = FORMS_BYTES_MAX.saturating_sub(taken.saturating_sub(self.wraps_bytes));
+            match forms::needles(secret, length_min, room) {
+                Some(needles) => {
+                    self.secrets.extend(needles);
+                    wraps.push(secret);
+                }
                 None if secret.is_empty() => {}
                 None => self.too_short.push(self.given),
             }
             self.given += 1;
+        }
+        for secret in wraps {
+            let room = WRAPS_BYTES_MAX.saturating_sub(self.wraps_bytes);
+            let wrapped = forms::wrapped(secret, length_min, room);
+            self.wraps_bytes += wrapped.iter().map(|form| form.len()).sum::<usize>();
+            self.secrets.extend(wrapped);
         }
         self.secrets.sort_by(|a, b| a.as_slice().cmp(b));
         self.secrets.dedup();

@@ -27,6 +27,7 @@ use crate::runtime::Runtime;
 
 mod calls;
 mod judge;
+pub mod lines;
 mod redact;
 mod report;
 mod verdicts;
@@ -143,5 +144,15 @@ impl Chain {
     /// What to take out of `lines`: whole lines, after the rules. Every scanner sees them as they are.
     pub async fn scan(&self, lines: &[u8]) -> Scanned {
         redact::scan(&*self.runtime, &self.policy, lines).await
+    }
+
+    /// A whole text, piece by piece: what is left of it as a log would show it, and the calls that failed. `said` is what may be
+    /// shown of why a piece is withheld.
+    pub async fn scan_text(
+        &self,
+        text: &str,
+        said: &(dyn Fn(String) -> String + Sync),
+    ) -> (String, Vec<HookReport>) {
+        redact::scan_text(&*self.runtime, &self.policy, text, said).await
     }
 }

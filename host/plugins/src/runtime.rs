@@ -37,6 +37,7 @@ use ignite_core::{
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
+pub(crate) use call::is_output_logged;
 pub use compile::compile_child;
 pub use metrics::{HookMetrics, LATENCY_MICROS_BOUNDS};
 pub use plugin::Plugin;

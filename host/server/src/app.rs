@@ -7,8 +7,8 @@ use std::{
     time::Duration,
 };
 
-use ignite_core::{queue::FairQueue, request::Rules, secrets::SecretText};
-use ignite_plugins::{ComponentSource, Runtime, RuntimeError, RuntimeOptions};
+use ignite_core::{notification::NotificationId, queue::FairQueue, request::Rules, secrets::SecretText};
+use ignite_plugins::{ComponentSource, Runtime, RuntimeError, RuntimeOptions, schema};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -35,7 +35,7 @@ use crate::{
     metrics,
     outbox::{self, Outbox, OutboxSettings},
     plugins::PluginStore,
-    policies::{Policies, PolicyDirError, schema},
+    policies::{Policies, PolicyDirError},
     registry::{
         Registry, RegistryError,
         import::{ImportRules, Importer},
@@ -48,7 +48,7 @@ use crate::{
         git::GitRules,
     },
     store::{
-        DataDir, OpenError, Store, StoreOptions, Tenure,
+        DataDir, OpenError, Store, StoreError, StoreOptions, Tenure,
         committer::CommitError,
         logs::{LogOptions, LogStore},
     },
@@ -56,6 +56,7 @@ use crate::{
     vault::{Vault, VaultError},
 };
 
+pub mod announcements;
 pub mod keys;
 pub mod logging;
 mod turn;
@@ -103,6 +104,10 @@ pub enum AppError {
     Tls(#[from] listener::tls::TlsError),
     #[error("the stored builds could not be taken up")]
     Recovery(#[source] Error),
+    #[error(transparent)]
+    Unread(#[from] StoreError),
+    #[error("no announcement {0} waits, and none of that name was given up")]
+    NoAnnouncement(NotificationId),
     #[error("the daemon ended because it can store nothing any more; start it again when the disk is well")]
     Disk(#[source] CommitError),
 }

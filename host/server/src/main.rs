@@ -9,14 +9,18 @@ use std::{
 };
 
 use clap::{Arg, ArgAction, ArgGroup, ArgMatches, Command, builder::NonEmptyStringValueParser, value_parser};
-use ignite_core::ids::OrgId;
+use ignite_core::{ids::OrgId, notification::NotificationId};
+use ignite_plugins::schema;
 use ignite_server::{
     api::tokens::{self, Expiry, NewToken},
-    app::{self, keys, logging},
+    app::{
+        self,
+        announcements::{self, Act, Selection},
+        keys, logging,
+    },
     clock,
     config::{Config, ConfigError, Sources, settings::SETTINGS},
     executor,
-    policies::schema,
     principal::Scope,
     sources::{
         self,
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Some(("export", sub)) => export(sub, sources_of(&matches)),
         Some(("import", sub)) => import(sub, sources_of(&matches)),
         Some(("rotate-keys", sub)) => rotate_keys(sub, sources_of(&matches)),
+        Some(("outbox", sub)) => outbox(sub, sources_of(&matches)),
         Some(("supervise", sub)) => Ok(executor::local::supervise(run_dir(sub))),
         Some(("fetch", sub)) => Ok(fetch(sub)),
         Some((name, _)) => Err(format!("{name} is no command")),
@@ -124,6 +129,7 @@ fn command() -> Command {
                 .arg(path_arg("from", "File to read")),
         )
         .subcommand(rotate_keys_command())
+        .subcommand(outbox_command())
         .subcommand(
             Command::new("supervise")
                 .hide(true)
@@ -203,6 +209,49 @@ fn rotate_keys_command() -> Command {
                 .required(true)
                 .multiple(true),
         )
+}
+
+fn outbox_command() -> Command {
+    let ids = || {
+        Arg::new("ids")
+            .value_name("ID")
+            .num_args(1..)
+            .value_parser(value_parser!(NotificationId))
+            .help("As `list` shows them")
+    };
+    let organization = || {
+        Arg::new("organization")
+            .long("organization")
+            .value_name("TEXT")
+            .value_parser(value_parser!(OrgId))
+            .help("Of this organization only")
+    };
+    let dead = || {
+        Arg::new("dead")
+            .long("dead")
+            .action(ArgAction::SetTrue)
+            .help("Those that were given up")
+    };
+    let some = |name: &'static str, about: &'static str| {
+        let which = ArgGroup::new("which").args(["ids", "dead"]).required(true);
+        let command = Command::new(name).about(about);
+        command.arg(ids()).arg(organization()).arg(dead()).group(which)
+    };
+    Command::new("outbox")
+        .about("Shows and changes the announcements of ended builds; the daemon must not be running")
+        .after_help("While it runs, `ignite notification` lists and replays those of one organization.")
+        .subcommand_required(true)
+        .subcommand(
+            Command::new("list")
+                .about("Shows what waits and what was given up, in columns between tabs")
+                .arg(organization())
+                .arg(dead()),
+        )
+        .subcommand(some(
+            "replay",
+            "Has them made, under the same key, when the daemon starts",
+        ))
+        .subcommand(some("drop", "Removes them: nobody will be told"))
 }
 
 fn path_arg(name: &'static str, help: &'static str) -> Arg {
@@ -375,6 +424,33 @@ fn rotate_keys(matches: &ArgMatches, sources: Sources) -> Outcome {
         .block_on(rotating)
         .map_err(|error| clock::chain(&error))?;
     print!("{said}");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn outbox(matches: &ArgMatches, sources: Sources) -> Outcome {
+    let (act, matches) = match matches.subcommand() {
+        Some(("replay", matches)) => (Act::Replay, matches),
+        Some(("drop", matches)) => (Act::Drop, matches),
+        Some((_, matches)) => (Act::List, matches),
+        None => return Err("outbox list, replay or drop".to_owned()),
+    };
+    let config = load(sources)?;
+    let ids = matches.try_get_many::<NotificationId>("ids").ok().flatten();
+    let selection = Selection {
+        org: matches.get_one::<OrgId>("organization").cloned(),
+        ids: ids.into_iter().flatten().copied().collect(),
+        dead: matches.get_flag("dead"),
+    };
+    let lines = runtime()?
+        .block_on(announcements::act(&config, act, &selection))
+        .map_err(|error| clock::chain(&error))?;
+    let mut out = io::stdout().lock();
+    for line in lines {
+        // Who has read enough, `head` for one, closes it.
+        if writeln!(out, "{line}").is_err() {
+            break;
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 

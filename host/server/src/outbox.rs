@@ -127,26 +127,11 @@ impl Outbox {
 
     /// Announces at once what waits or was given up, under the same key. None if there is nothing of this name.
     pub async fn replay(&self, key: &OutboxKey, now_ms: i64) -> Result<Option<OutboxRow>> {
-        loop {
-            let Some(row) = self.store.notification(key).await? else {
-                return Ok(None);
-            };
-            let fresh = OutboxRow {
-                attempts: 0,
-                since_ms: now_ms,
-                next_at_ms: now_ms,
-                state: OutboxState::Pending,
-                ..row.clone()
-            };
-            if self
-                .store
-                .settle_notification(key, &row, Some(&fresh), None)
-                .await?
-            {
-                self.wake();
-                return Ok(Some(fresh));
-            }
+        let row = self.store.replay_notification(key, now_ms).await?;
+        if row.is_some() {
+            self.wake();
         }
+        Ok(row)
     }
 
     /// Announces what is due until `stopping`.

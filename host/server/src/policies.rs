@@ -12,7 +12,6 @@
 
 mod check;
 mod files;
-pub mod schema;
 #[cfg(test)]
 mod tests;
 

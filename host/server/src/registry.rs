@@ -75,6 +75,7 @@ struct Settings {
     authorities: Vec<Certificate>,
 }
 
+#[derive(Clone)]
 struct Login {
     user: String,
     password: SecretString,

@@ -186,6 +186,11 @@ impl Stored {
         build.flat_map(|group| group.content.keys().cloned()).collect()
     }
 
+    /// By registry, as they were given.
+    pub fn into_registry_logins(self) -> BTreeMap<String, RegistryLogin> {
+        self.registries.map(|group| group.content).unwrap_or_default()
+    }
+
     /// Without values.
     pub fn listed(&self) -> Vec<Listed> {
         let mut listed = Vec::new();

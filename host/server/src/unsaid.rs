@@ -3,7 +3,7 @@
 //! Such texts are cut to a length before they get here, and what a cut leaves of a secret is no secret to look for. So before each
 //! cut, what may be the beginning of one goes too.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
 use ignite_core::{
     build::Build,
@@ -20,6 +20,8 @@ use crate::{
     store::Store,
     vault::Vault,
 };
+
+pub mod lines;
 
 /// Stands where a text was cut.
 const CUT: char = '…';
@@ -48,6 +50,23 @@ impl Unsaid {
         Ok(Redactor::new(args.chain(stored.values())))
     }
 
+    /// Has plugins called that may write to the daemon's log, where that is kept, of builds of these specifications.
+    ///
+    /// # Errors
+    /// Where what is stored cannot be read, and only then.
+    pub async fn while_plugins_talk<T>(
+        &self,
+        org: &OrgId,
+        specs: &[&BuildSpec],
+        calls: impl Future<Output = T>,
+    ) -> Result<T> {
+        if !ignite_plugins::is_output_logged() {
+            return Ok(calls.await);
+        }
+        let redactor = self.of_specs(org, specs).await?;
+        Ok(lines::without(&redactor, calls).await)
+    }
+
     /// A text about a build that is on record. If its secrets cannot be told, nothing of the text is.
     pub async fn about(&self, build: &Build, text: &str) -> String {
         match self.of_build(build).await {
@@ -57,6 +76,18 @@ impl Unsaid {
                 "withheld, since the build's secrets could not be read".to_owned()
             }
         }
+    }
+
+    /// As [`Self::while_plugins_talk`], of a build that is on record.
+    ///
+    /// # Errors
+    /// Where what is stored cannot be read, and only then.
+    pub async fn while_plugins_talk_of<T>(&self, build: &Build, calls: impl Future<Output = T>) -> Result<T> {
+        if !ignite_plugins::is_output_logged() {
+            return Ok(calls.await);
+        }
+        let redactor = self.of_build(build).await?;
+        Ok(lines::without(&redactor, calls).await)
     }
 
     async fn of_build(&self, build: &Build) -> Result<Redactor> {

@@ -19,9 +19,13 @@ use self::gateway::{Gateway, build, violations};
 
 #[path = "policies/gateway.rs"]
 mod gateway;
+#[path = "policies/imports.rs"]
+mod imports;
 #[path = "executor_local/registry.rs"]
 #[allow(dead_code, reason = "not all of it is needed here")]
 mod registry;
+#[path = "executor_local/token_server.rs"]
+mod token_server;
 
 /// An entry of a policy, its configuration in TOML.
 fn entry(plugin: &str, config: &str) -> String {
@@ -173,6 +177,114 @@ async fn a_dry_run_shows_what_each_hook_would_do_and_does_nothing() {
     assert_eq!(violations(&wrong)[0].0, "request.name");
     assert_eq!(gateway.policy_revision().await, 0);
     assert_eq!(gateway.builds().await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_shows_the_sample_after_rules_and_scanners() {
+    let gateway = Gateway::start().await;
+    gateway.upload("puppet", "0.1.0", "puppet").await.unwrap();
+    let run = async |scan: &str, sample: &str| {
+        let rules = "rules = {answer = [{name = 'r', pattern = {Literal = 'hunter2'}}]}";
+        let request = v1::DryRunPolicyRequest {
+            policy_text: entry("puppet", &format!("{rules}\nscan = {scan}")),
+            log_sample: sample.to_owned(),
+            ..v1::DryRunPolicyRequest::default()
+        };
+        let answer = gateway.dry_run(request).await.unwrap();
+        let hooks: Vec<(String, String)> = answer
+            .hook_reports
+            .into_iter()
+            .map(|report| (report.hook, report.verdict))
+            .collect();
+        (answer.redacted_log_sample, hooks[3..].to_vec())
+    };
+    let failed = [("redact-scan".to_owned(), "failed".to_owned())];
+
+    let shown = run("{answer = [{start = 0, end = 4}]}", "user ann hunter2\n").await;
+    assert_eq!(shown, ("*** ann ***\n".to_owned(), Vec::new()));
+    // Scanners see what rules left.
+    let (shown, reports) = run("'echo'", "user hunter2\n").await;
+    assert!(
+        shown.starts_with("[ignite] 9 bytes of the log are withheld: plugin puppet failed at redact-scan")
+    );
+    assert!(shown.contains(r#""user ***\n""#), "{shown}");
+    assert_eq!(reports, failed);
+    let (shown, reports) = run("{answer = [{start = 0, end = 400}]}", "user ann\n").await;
+    assert!(
+        shown.starts_with("[ignite] 9 bytes of the log are withheld: "),
+        "{shown}"
+    );
+    assert_eq!(reports, failed);
+    let nothing = run("'trap'", "").await;
+    assert_eq!(
+        nothing,
+        (String::new(), Vec::new()),
+        "there is nothing to show a scanner"
+    );
+}
+
+/// What every hook says with `value` in it, and what the caller is told of it all.
+async fn said_of(gateway: &Gateway, value: &str, as_reader: bool) -> String {
+    let config = format!(
+        "rewrite = {{answer = {{changes = [{{SetLabel = {{key = 'k', value = '{value}'}}}}], warnings = ['rewrite {value}']}}}}\n\
+         validate = {{answer = {{Hold = 'validate {value}'}}}}\n\
+         inspect = {{answer = {{Deny = [{{field = 'dockerfile:{value}', message = 'inspect {value}'}}]}}}}\n\
+         rules = {{fail = 'rules {value}'}}"
+    );
+    let request = v1::DryRunPolicyRequest {
+        policy_text: entry("puppet", &config),
+        dockerfile_text: "FROM debian:12\n".to_owned(),
+        request: Some(v1::CreateBuildRequest {
+            build_args: [("OWN_TOKEN".to_owned(), "of-this-request-only".to_owned())].into(),
+            ..build()
+        }),
+        ..v1::DryRunPolicyRequest::default()
+    };
+    let mut answer = match as_reader {
+        true => gateway.dry_run_as_reader(request).await,
+        false => gateway.dry_run(request).await,
+    }
+    .unwrap();
+    assert_eq!(answer.decision(), v1::PolicyDecision::Deny);
+    let hooks: Vec<&str> = answer.hook_reports.iter().map(|it| it.hook.as_str()).collect();
+    assert_eq!(hooks, ["rewrite", "validate", "inspect", "redact"]);
+    // What a rewriter put there itself, as a build's record has it.
+    answer.rewritten = None;
+    format!("{answer:?}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_plugins_say_in_a_dry_run_is_redacted_as_a_builds_reports_are() {
+    let gateway = Gateway::start().await;
+    gateway.upload("puppet", "0.1.0", "puppet").await.unwrap();
+    let stored = "correct-horse-battery-staple";
+    gateway
+        .save_secrets(v1::SaveBuildSecretsRequest {
+            build_secrets: [("NPM_TOKEN".to_owned(), stored.to_owned())].into(),
+            ..v1::SaveBuildSecretsRequest::default()
+        })
+        .await;
+    for secret in [stored, "of-this-request-only"] {
+        let told = said_of(&gateway, secret, false).await;
+        assert!(!told.contains(secret), "{told}");
+        for said in [
+            "rewrite ***",
+            "validate ***",
+            "inspect ***",
+            "rules ***",
+            "dockerfile:***",
+        ] {
+            assert!(told.contains(said), "{said}: {told}");
+        }
+    }
+    // Who may not build learns nothing of what is stored, not even that a guess is right.
+    let told = said_of(&gateway, "of-this-request-only", true).await;
+    assert!(!told.contains("of-this-request-only"), "{told}");
+    let (right, wrong) = ("correct-horse-battery-staple", "correct-horse-battery-stapel");
+    for guess in [right, wrong] {
+        let told = said_of(&gateway, guess, true).await;
+        assert!(told.contains(&format!("validate {guess}")), "{told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,9 @@
 use ignite_plugin_sdk::{BuildRequest, Caller, Source};
 use time::OffsetDateTime;
 
+/// From so many digits on the gateway takes the beginning of a commit's id for the commit.
+const SHORT_COMMIT_MIN: usize = 7;
+
 /// Each a text that may stand in a tag.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
@@ -33,18 +36,46 @@ impl Facts {
             ..Self::default()
         };
         if let Source::Git(git) = &request.source {
-            let reference = git.reference.as_str();
-            if let Some(version) = version(reference.strip_prefix("refs/tags/").unwrap_or(reference)) {
-                facts.version.get_or_insert(version);
-            } else if matches!(reference.len(), 40 | 64) && reference.bytes().all(|b| b.is_ascii_hexdigit()) {
-                facts.commit = Some(reference.to_ascii_lowercase());
-            } else {
-                facts.branch = Some(tag_text(
-                    reference.strip_prefix("refs/heads/").unwrap_or(reference),
-                ));
+            match Reference::of(&git.reference) {
+                Reference::Version(version) => {
+                    facts.version.get_or_insert(version);
+                }
+                Reference::Commit(commit) => facts.commit = Some(commit),
+                Reference::Branch(branch) => facts.branch = Some(tag_text(branch)),
+                Reference::Unknown => {}
             }
         }
         Ok(facts)
+    }
+}
+
+/// What a git reference is by its form alone: nothing is fetched yet when tags are made.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Reference<'a> {
+    Version([String; 3]),
+    /// Its full id, in small letters.
+    Commit(String),
+    Branch(&'a str),
+    /// A tag that is no version, `HEAD`, or what the gateway may find to be the beginning of a commit's id or the name of a branch:
+    /// an image must not be called after the wrong one.
+    Unknown,
+}
+
+// === impl Reference ===
+
+impl<'a> Reference<'a> {
+    pub(crate) fn of(text: &'a str) -> Self {
+        if let Some(branch) = text.strip_prefix("refs/heads/") {
+            return Self::Branch(branch);
+        }
+        let is_hex = text.bytes().all(|b| b.is_ascii_hexdigit());
+        match version(text.strip_prefix("refs/tags/").unwrap_or(text)) {
+            Some(version) => Self::Version(version),
+            None if is_hex && matches!(text.len(), 40 | 64) => Self::Commit(text.to_ascii_lowercase()),
+            None if is_hex && (SHORT_COMMIT_MIN..40).contains(&text.len()) => Self::Unknown,
+            None if text.starts_with("refs/") || text == "HEAD" => Self::Unknown,
+            None => Self::Branch(text),
+        }
     }
 }
 
@@ -78,6 +109,42 @@ fn tag_text(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reference_is_a_commit_or_a_branch_only_where_it_can_be_nothing_else() {
+        let commit = "0123456789abcdef0123456789ABCDEF01234567";
+        let known = Reference::Commit(commit.to_ascii_lowercase());
+        assert_eq!(Reference::of(commit), known);
+        assert_eq!(
+            Reference::of(&commit.repeat(2)[..64]),
+            Reference::Commit(commit.to_ascii_lowercase().repeat(2)[..64].to_owned())
+        );
+        for unknown in [
+            "0123456",
+            &commit[..12],
+            &commit[..39],
+            "20260302",
+            "refs/tags/nightly",
+            "refs/pull/7/head",
+            "HEAD",
+        ] {
+            assert_eq!(Reference::of(unknown), Reference::Unknown, "{unknown}");
+        }
+        let full_branch = format!("refs/heads/{commit}");
+        for (text, branch) in [
+            ("main", "main"),
+            ("012345", "012345"),
+            ("refs/heads/20260302", "20260302"),
+            ("refs/heads/1.2.3", "1.2.3"),
+            (&full_branch, commit),
+            (&commit.repeat(2)[..41], &commit.repeat(2)[..41]),
+        ] {
+            assert_eq!(Reference::of(text), Reference::Branch(branch), "{text}");
+        }
+        let version = Reference::Version(["1", "2", "3"].map(str::to_owned));
+        assert_eq!(Reference::of("refs/tags/v1.2.3"), version);
+        assert_eq!(Reference::of("1.2.3"), version);
+    }
 
     #[test]
     fn only_a_whole_release_is_a_version() {

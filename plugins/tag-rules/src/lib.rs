@@ -15,8 +15,8 @@
 //! | field | from |
 //! | --- | --- |
 //! | `version`, `major`, `minor`, `patch` | the first tag, else the git reference, that is a semantic version without a pre-release, `v` before it or not |
-//! | `branch` | the git reference if it is neither a version nor a commit, with what a tag cannot hold replaced by `-` |
-//! | `commit`, `short` | the git reference if it is a full commit id; the first 12 digits of it |
+//! | `branch` | the git reference if it is `refs/heads/…`, or a name that is neither a version nor may be a commit, with what a tag cannot hold replaced by `-` |
+//! | `commit`, `short` | the git reference if it is a full commit id; the first 12 digits of it. What a branch stands for is not known before it is fetched, and no tag is made of it |
 //! | `date`, `time` | when the build was submitted, UTC, `20260302` and `103000` |
 //! | `subject` | who submitted it, likewise with `-` |
 //!
@@ -29,7 +29,10 @@ use ignite_plugin_sdk::{prelude::*, text::glob};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::{facts::Facts, template::Template};
+use crate::{
+    facts::{Facts, Reference},
+    template::Template,
+};
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -74,7 +77,7 @@ impl Rewrite for TagRules {
     fn rewrite(&self, caller: &Caller, request: &BuildRequest) -> Result<Changes, String> {
         let facts = Facts::new(caller, request)?;
         let mut tags: Vec<String> = Vec::new();
-        for rule in self.rules.iter().filter(|rule| rule.acts(request, &facts)) {
+        for rule in self.rules.iter().filter(|rule| rule.acts(request)) {
             for text in &rule.tags {
                 let tag = Template::parse(text)?.fill(&facts);
                 tags.extend(tag.filter(|tag| !request.tags.contains(tag) && !tags.contains(tag)));
@@ -102,18 +105,15 @@ impl Rewrite for TagRules {
 }
 
 impl Rule {
-    fn acts(&self, request: &BuildRequest, facts: &Facts) -> bool {
+    fn acts(&self, request: &BuildRequest) -> bool {
         let Some(patterns) = &self.branches else {
             return true;
         };
         match &request.source {
-            Source::Git(git) => {
-                let branch = git
-                    .reference
-                    .strip_prefix("refs/heads/")
-                    .unwrap_or(&git.reference);
-                facts.branch.is_some() && patterns.iter().any(|pattern| glob(pattern, branch))
-            }
+            Source::Git(git) => match Reference::of(&git.reference) {
+                Reference::Branch(branch) => patterns.iter().any(|pattern| glob(pattern, branch)),
+                Reference::Version(_) | Reference::Commit(_) | Reference::Unknown => false,
+            },
             Source::Archive(_) => false,
         }
     }
@@ -185,6 +185,21 @@ mod tests {
         assert_eq!(on("release/1"), [add("103000")]);
         assert_eq!(on("develop"), []);
         assert_eq!(on("1.2.3"), []);
+        assert_eq!(on("refs/tags/main"), []);
+    }
+
+    #[test]
+    fn a_commit_gives_tags_only_where_it_is_named_in_full() {
+        let on = |reference: &str| {
+            let rules = vec![rule(&["{short}", "sha-{commit}", "{branch}"], None)];
+            changes(rules, &[], &request(reference, &["dev"])).changes
+        };
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        assert_eq!(on(commit), [add(&commit[..12]), add(&format!("sha-{commit}"))]);
+        assert_eq!(on("main"), [add("main")]);
+        // The beginning of a commit's id, or a branch of that name.
+        assert_eq!(on(&commit[..12]), []);
+        assert_eq!(on("refs/tags/nightly"), []);
     }
 
     #[test]

@@ -22,7 +22,7 @@ const WRAP: usize = 76;
 /// Shorter ends of what is wrapped are no secret by themselves.
 const WRAPPED_BYTES_MIN: usize = 4;
 
-/// The same number for every secret: fifteen.
+/// The same number for every secret: sixteen.
 pub fn of(secret: &str) -> Vec<Form> {
     let mut forms = vec![
         whole("plain", secret.as_bytes().to_vec()),
@@ -41,6 +41,7 @@ pub fn of(secret: &str) -> Vec<Form> {
     let wrapped_base64 = STANDARD.encode(secret);
     forms.push(whole("wrapped", wrap(wrapped_base64.as_bytes(), WRAP, b"\n")));
     forms.push(whole("crlf", wrap(secret.as_bytes(), WRAP, b"\r\n    ")));
+    forms.push(at_spaces(secret));
     forms.push(whole("ansi", wrap(secret.as_bytes(), 7, b"\x1b[0m\x1b[1;31m")));
     forms
 }
@@ -51,6 +52,12 @@ fn whole(name: &'static str, printed: Vec<u8>) -> Form {
         telling: vec![trimmed(&printed).to_vec()],
         printed,
     }
+}
+
+/// As text is wrapped in a narrow column: a new line, indented, for each of its own spaces.
+fn at_spaces(secret: &str) -> Form {
+    let words: Vec<&str> = secret.split_ascii_whitespace().collect();
+    whole("at spaces", words.join("\n  ").into_bytes())
 }
 
 fn quoted(name: &'static str, inner: &str, quote: &str) -> Form {

@@ -54,6 +54,51 @@ fn every_case_of_every_sample_passes_offline() {
     }
 }
 
+#[test]
+fn configurations_are_held_against_the_schema_offline_as_by_the_gateway() {
+    let offline = Cli::new("127.0.0.1:1", "none");
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    // The plugin itself would take it: that there must be a rule is in its schema only.
+    let component = paths::plugin("tag-rules");
+    let case = file(
+        "case.toml",
+        "hook = 'rewrite'\n[config]\nrules = []\n[request]\nname = 'app'\n\
+         [expect]\nverdict = 'failed'\nmessages_contain = ['config/rules: [] has less than 1 item']\n",
+    );
+    offline.run(&["plugin", "test", &component, "--case", &case]);
+    fs::copy(&component, folder.path().join("tag-rules.wasm")).unwrap();
+    let policy = |config: &str| {
+        let text = format!("[[plugin]]\nname = 'tag-rules'\nversion = '0.1.0'\n[plugin.config]\n{config}\n");
+        file("policy.toml", &text)
+    };
+    let case = file(
+        "whole.toml",
+        "[request]\nname = 'app'\n[expect]\nverdict = 'allow'\n",
+    );
+    let folder = folder.path().to_str().unwrap();
+    let refused = offline.output(&[
+        "policy",
+        "test",
+        &policy("rules = []"),
+        &case,
+        "--plugins",
+        folder,
+    ]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("plugin[0].config.rules: [] has less than 1 item"),
+        "{said}"
+    );
+    let good = policy("rules = [{tags = ['{date}']}]");
+    offline.run(&["policy", "test", &good, &case, "--plugins", folder]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_sample_is_taken_and_every_policy_of_them() {
     // Beside other tests: the one in Python alone is 18 MB to compile.

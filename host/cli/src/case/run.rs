@@ -1,38 +1,45 @@
 //! A case acted out on a plugin: one hook, called as the gateway calls it, and what it says taken as the gateway takes it.
 
-use std::ops::Range;
-
 use ignite_core::{
     hook::{ConfigProblem, Hook, NotifyFailure, Verdict, Violation},
     redact::{Redactor, RuleSet},
     request::{FieldViolation, patch},
-    spec::ArgValue,
 };
-use ignite_plugins::{CallError, Plugin};
+use ignite_plugins::{Admitted, CallError, Plugin, chain::lines, config::ConfigError};
 
 use super::{Case, Outcome, shape};
+use crate::{
+    error::{Error, Result},
+    offline::Offline,
+};
 
 const IDEMPOTENCY_KEY: &str = "bld_01JWB7X0000000000000000000/0";
 
 impl Case {
-    /// The configuration is checked first, as it is when a policy is put; one that the plugin refuses is a failure.
-    pub(crate) async fn on_plugin(&self, plugin: &Plugin, hook: Hook) -> Outcome {
-        match plugin
-            .check_config(&self.settings.config, self.settings.limits)
-            .await
-        {
+    /// The configuration is checked first, as it is when a policy is put; one that is refused is a failure.
+    pub(crate) async fn on_plugin(
+        &self,
+        offline: &Offline,
+        admitted: &Admitted,
+        hook: Hook,
+    ) -> Result<Outcome> {
+        match offline.config_problems(admitted, &self.settings).await {
             Ok(problems) if problems.is_empty() => {}
-            Ok(problems) => return failed(problems.iter().map(shown_problem)),
-            Err(error) => return failed([format!("check-config: {error}")]),
+            Ok(problems) => return Ok(failed(problems.iter().map(shown_problem))),
+            Err(ConfigError::Call(error)) => return Ok(failed([format!("check-config: {error}")])),
+            Err(ConfigError::Child(error)) => {
+                return Err(Error::local("cannot check a configuration", error));
+            }
         }
-        match self.call(plugin, hook).await {
+        let plugin = offline.plugin(&admitted.digest).await?;
+        Ok(match self.call(&plugin, hook).await {
             Ok(outcome) => outcome,
             Err(error) => failed([error.to_string()]),
-        }
+        })
     }
 
     /// The call alone, and what it says taken over.
-    pub(crate) async fn call(&self, plugin: &Plugin, hook: Hook) -> Result<Outcome, CallError> {
+    pub(crate) async fn call(&self, plugin: &Plugin, hook: Hook) -> std::result::Result<Outcome, CallError> {
         let (settings, caller, spec) = (&self.settings, &self.caller, &self.spec);
         Ok(match hook {
             Hook::Rewrite => {
@@ -72,7 +79,10 @@ impl Case {
             Hook::RedactScan => {
                 let sample = self.expect.sample.as_deref().unwrap_or_default();
                 let ranges = plugin.scan(settings, sample.as_bytes()).await?;
-                applied(Some(masked(sample.as_bytes(), ranges)))
+                match lines::without(sample.as_bytes(), ranges) {
+                    Ok(left) => applied(Some(String::from_utf8_lossy(&left).into_owned())),
+                    Err(why) => failed([why]),
+                }
             }
             Hook::Notify => match plugin.notify(settings, IDEMPOTENCY_KEY, 1, &self.build).await? {
                 Ok(()) => Outcome {
@@ -115,22 +125,6 @@ pub(super) fn failed(messages: impl IntoIterator<Item = String>) -> Outcome {
     }
 }
 
-/// The lines without what the ranges cover. Ranges that touch are one.
-fn masked(lines: &[u8], mut ranges: Vec<Range<usize>>) -> String {
-    ranges.sort_by_key(|range| range.start);
-    let mut out = Vec::new();
-    let mut shown = 0;
-    for range in ranges {
-        if range.start > shown || (range.start == 0 && shown == 0) {
-            out.extend_from_slice(lines.get(shown..range.start).unwrap_or_default());
-            out.extend_from_slice(ArgValue::MASK.as_bytes());
-        }
-        shown = shown.max(range.end);
-    }
-    out.extend_from_slice(lines.get(shown..).unwrap_or_default());
-    String::from_utf8_lossy(&out).into_owned()
-}
-
 pub(crate) fn shown_violation(violation: &Violation) -> String {
     match violation.field.as_str() {
         "" => violation.message.clone(),
@@ -145,20 +139,6 @@ pub(crate) fn shown_field(violation: &FieldViolation) -> String {
     }
 }
 
-pub(crate) fn shown_problem(problem: &ConfigProblem) -> String {
+fn shown_problem(problem: &ConfigProblem) -> String {
     format!("config{}: {}", problem.path, problem.message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_that_touch_or_overlap_are_masked_once() {
-        let shown = |ranges: &[Range<usize>]| masked(b"0123456789", ranges.to_vec());
-        assert_eq!(shown(&[]), "0123456789");
-        assert_eq!(shown(&[0..2, 4..5]), "***23***56789");
-        assert_eq!(shown(&[8..10, 0..1]), "***1234567***");
-        assert_eq!(shown(&[2..4, 4..5, 3..6]), "01***6789");
-    }
 }

@@ -9,6 +9,7 @@ use futures::{StreamExt as _, stream::BoxStream};
 use ignite_proto::v1::{
     self, BuildStatus,
     build_service_server::{BuildService, BuildServiceServer},
+    notification_service_server::NotificationServiceServer,
     plugin_service_server::PluginServiceServer,
     policy_service_server::PolicyServiceServer,
     upload_build_context_request::Payload,
@@ -185,6 +186,7 @@ impl Fake {
             .add_service(BuildServiceServer::new(service.clone()))
             .add_service(PluginServiceServer::new(service.clone()))
             .add_service(PolicyServiceServer::new(service.clone()))
+            .add_service(NotificationServiceServer::new(service.clone()))
             .serve_with_incoming(TcpListenerStream::new(listener));
         let serving = tokio::spawn(async move { server.await.unwrap() });
         Self {

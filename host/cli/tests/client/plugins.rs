@@ -1,4 +1,4 @@
-//! Plugins and policies: what is sent, what is shown, how it ends.
+//! Plugins, policies and announcements: what is sent, what is shown, how it ends.
 
 use ignite_proto::v1;
 use tonic::Code;
@@ -248,4 +248,38 @@ async fn a_new_plugin_has_all_it_needs_and_replaces_nothing() {
         "{}",
         stderr(&output)
     );
+}
+
+#[tokio::test]
+async fn announcements_are_listed_and_those_that_were_given_up_are_replayed() {
+    let server = Fake::start(Script::default()).await;
+    let output = run(&server.endpoint, "notification list --all").await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    let shown = stdout(&output);
+    assert!(shown.contains("one.0") && shown.contains("three.0"), "{shown}");
+    assert!(
+        shown.contains("dead since") && shown.contains("waits until"),
+        "{shown}"
+    );
+    assert!(shown.contains("\\u{1b}") && !shown.contains('\u{1b}'), "{shown}");
+    let output = run(&server.endpoint, "notification list").await;
+    assert!(stderr(&output).contains("--cursor two.0"), "{}", stderr(&output));
+
+    let output = run(&server.endpoint, "notification replay --dead -o json").await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(
+        server.seen().stored.replayed,
+        ["one.0", "three.0"],
+        "what is gone is no failure"
+    );
+    let output = run(&server.endpoint, "notification replay two.0").await;
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+    assert_eq!(server.seen().stored.replayed.last().unwrap(), "two.0");
+    assert_eq!(
+        code(&run(&server.endpoint, "notification replay gone.0").await),
+        5
+    );
+    for bad in ["notification replay", "notification replay one.0 --dead"] {
+        assert_eq!(code(&run(&server.endpoint, bad).await), 2, "{bad}");
+    }
 }

@@ -1,8 +1,8 @@
-//! The fake's PluginService and PolicyService: they remember what they were asked, and refuse nothing but a wrong etag.
+//! The fake's PluginService, PolicyService and NotificationService: they remember what they were asked, and refuse nothing but a wrong etag.
 
 use ignite_proto::v1::{
-    self, plugin_service_server::PluginService, policy_service_server::PolicyService,
-    upload_plugin_request::Payload,
+    self, notification_service_server::NotificationService, plugin_service_server::PluginService,
+    policy_service_server::PolicyService, upload_plugin_request::Payload,
 };
 use tonic::{Request, Response, Status, Streaming};
 
@@ -19,6 +19,7 @@ pub(crate) struct Stored {
     pub(crate) deleted: Vec<v1::DeletePluginRequest>,
     pub(crate) put: Vec<v1::PutPolicyRequest>,
     pub(crate) dry_runs: Vec<v1::DryRunPolicyRequest>,
+    pub(crate) replayed: Vec<String>,
 }
 
 fn plugin(name: &str, version: &str) -> v1::Plugin {
@@ -184,6 +185,54 @@ impl PolicyService for Service {
             redacted_log_sample,
             policy_revision: 7,
             ..Default::default()
+        }))
+    }
+}
+
+fn notification(id: &str, state: v1::NotificationState) -> v1::Notification {
+    v1::Notification {
+        id: id.to_owned(),
+        plugin: "webhook".to_owned(),
+        state: state.into(),
+        attempts: 3,
+        last_error: "it said \u{1b}[31mno".to_owned(),
+        ..Default::default()
+    }
+}
+
+#[tonic::async_trait]
+impl NotificationService for Service {
+    async fn list_notifications(
+        &self,
+        request: Request<v1::ListNotificationsRequest>,
+    ) -> Result<Response<v1::ListNotificationsResponse>, Status> {
+        self.check(&request)?;
+        use v1::NotificationState::{Dead, Pending};
+        let first = request.into_inner().cursor.is_empty();
+        Ok(Response::new(match first {
+            true => v1::ListNotificationsResponse {
+                notifications: vec![notification("one.0", Dead), notification("two.0", Pending)],
+                next_cursor: "two.0".to_owned(),
+            },
+            false => v1::ListNotificationsResponse {
+                notifications: vec![notification("gone.0", Dead), notification("three.0", Dead)],
+                next_cursor: String::new(),
+            },
+        }))
+    }
+
+    async fn replay_notification(
+        &self,
+        request: Request<v1::ReplayNotificationRequest>,
+    ) -> Result<Response<v1::ReplayNotificationResponse>, Status> {
+        self.check(&request)?;
+        let id = request.into_inner().notification_id;
+        if id == "gone.0" {
+            return Err(Status::not_found("delivered by now"));
+        }
+        self.seen().stored.replayed.push(id.clone());
+        Ok(Response::new(v1::ReplayNotificationResponse {
+            notification: Some(notification(&id, v1::NotificationState::Pending)),
         }))
     }
 }

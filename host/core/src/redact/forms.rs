@@ -15,9 +15,12 @@ mod escapes;
 mod percent;
 #[cfg(test)]
 mod tests;
+mod wraps;
 
 /// Shorter lines of a secret of several would blank out half of a log: `}`, `EOF`. Shorter encodings are those of too few bytes.
 const PIECE_BYTES_MIN: usize = 6;
+
+pub(super) use wraps::wrapped;
 
 /// Byte strings of secrets. Wiped when they go.
 pub(super) type Needles = Vec<Zeroizing<Vec<u8>>>;

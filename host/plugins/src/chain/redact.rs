@@ -3,7 +3,7 @@
 use std::{ops::Range, time::Duration};
 
 use ignite_core::{
-    hook::{Caller, Hook, ReportVerdict, Rule},
+    hook::{Caller, Hook, HookReport, ReportVerdict, Rule},
     policy::ResolvedPolicy,
     redact::RuleSet,
     spec::BuildSpec,
@@ -12,6 +12,7 @@ use ignite_core::{
 use super::{
     Redaction, Scanned,
     calls::{Calls, timed},
+    lines,
     report::{Call, cut},
 };
 
@@ -94,6 +95,31 @@ pub(super) async fn scan(calls: &impl Calls, policy: &ResolvedPolicy, lines: &[u
     }
     scanned.ranges = merged(found);
     scanned
+}
+
+pub(super) async fn scan_text(
+    calls: &impl Calls,
+    policy: &ResolvedPolicy,
+    text: &str,
+    said: &(dyn Fn(String) -> String + Sync),
+) -> (String, Vec<HookReport>) {
+    if policy.at(Hook::RedactScan).next().is_none() {
+        return (text.to_owned(), Vec::new());
+    }
+    let mut left = Vec::with_capacity(text.len());
+    let mut failures = Vec::new();
+    for piece in lines::pieces(text.as_bytes()) {
+        let mut scanned = scan(calls, policy, piece).await;
+        failures.append(&mut scanned.failures);
+        match scanned
+            .into_ranges()
+            .and_then(|ranges| lines::without(piece, ranges))
+        {
+            Ok(shown) => left.extend(shown),
+            Err(why) => left.extend(lines::withheld(piece.len(), &said(why)).into_bytes()),
+        }
+    }
+    (String::from_utf8_lossy(&left).into_owned(), failures)
 }
 
 fn fail(scanned: &mut Scanned, call: Call<'_>, message: String, took: Duration) {

@@ -26,6 +26,8 @@ use super::{
     state::State,
 };
 
+/// Of the events with what plugins print.
+const OUTPUT_TARGET: &str = "ignite_plugins::output";
 /// Of a backtrace.
 const FRAMES_SHOWN: usize = 3;
 const TRAP_CHARS_MAX: usize = 600;
@@ -85,22 +87,30 @@ pub(crate) async fn run<R: Send + 'static>(
                 Ok(Err(error)) => Err(failure(&error, memory.refused, limits, &output)),
                 Err(_) => Err(CallError::Timeout(limits.timeout)),
             };
-            let text = output.text();
-            if !text.is_empty() {
-                tracing::debug!(plugin = %digest, output = text, "plugin.output");
-            }
-            (result, memory.bytes_peak())
+            (result, memory.bytes_peak(), output)
         }
     });
-    let (result, memory_bytes_peak) = lanes
-        .run(call, &overrun)
-        .await
-        .unwrap_or_else(|| (Err(CallError::Unavailable("the gateway is ending".to_owned())), 0));
+    let (result, memory_bytes_peak, output) = lanes.run(call, &overrun).await.unwrap_or_else(|| {
+        let ending = CallError::Unavailable("the gateway is ending".to_owned());
+        (Err(ending), 0, Output::default())
+    });
+    // Not on the thread that the call may have been moved to: the caller knows what must not be in the log.
+    if is_output_logged() {
+        let text = output.text();
+        if !text.is_empty() {
+            tracing::debug!(target: OUTPUT_TARGET, plugin = %digest, output = text, "plugin.output");
+        }
+    }
     Ended {
         result,
         took: began.elapsed(),
         memory_bytes_peak,
     }
+}
+
+/// See [`crate::is_output_logged`].
+pub(crate) fn is_output_logged() -> bool {
+    tracing::enabled!(target: OUTPUT_TARGET, tracing::Level::DEBUG)
 }
 
 fn failure(error: &wasmtime::Error, memory_refused: bool, limits: CallLimits, output: &Output) -> CallError {

@@ -4,14 +4,18 @@ use std::{io, panic};
 
 use tracing_subscriber::{EnvFilter, fmt};
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, unsaid::lines::Redacting};
 
-/// Sends every event from here on to standard error, and panics with them.
+/// Sends every event from here on to standard error, redacted, and panics with them.
 pub fn start(format: LogFormat, level: &str) {
     let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let json = match format {
+        LogFormat::Text => false,
+        LogFormat::Json => true,
+    };
     let lines = fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(Redacting::new(io::stderr, json))
         .with_target(false);
     match format {
         LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),

@@ -18,7 +18,7 @@ use crate::{
     error::Result,
     hooks::{self, Gate},
     secrets::Snapshot,
-    unsaid,
+    unsaid::{self, lines},
     vault::Purpose,
 };
 
@@ -91,9 +91,10 @@ async fn kept(
     if let Some(sealed) = store.redaction(build.id).await? {
         return Ok(vault.open_record(&build.org, purpose, &sealed).await?);
     }
+    let redactor = Redactor::new(hidden(spec, snapshot));
+    lines::hide(&redactor);
     let asked = gate.redaction(&hooks::caller_of(&build), spec).await;
     // Why it is withheld is told in its place, by whoever failed.
-    let redactor = Redactor::new(hidden(spec, snapshot));
     let kept = Kept {
         rules: asked.given,
         withhold: asked.withhold.map(|why| unsaid::without(&redactor, &why)),

@@ -33,6 +33,7 @@ use crate::{
     secrets::Snapshot,
     sources::contexts::{ContextFile, grants::ContextGrant},
     store::StoreError,
+    unsaid::lines,
 };
 use tokio::time::Instant;
 
@@ -54,6 +55,10 @@ const DRIVE_FAILURES_MAX: u32 = 10;
 /// Drives the build's current run, or its next, to the end. Errors are ours: they are logged and tried again. What lasts
 /// ends the attempt, or the build could neither end nor be cancelled.
 pub(super) async fn drive(driver: &Arc<Driver>, live: &Arc<Live>) {
+    lines::of_one_build(try_to_end(driver, live)).await;
+}
+
+async fn try_to_end(driver: &Arc<Driver>, live: &Arc<Live>) {
     let mut failures = 0_u32;
     loop {
         let Err(error) = attempt(driver, live).await else {
@@ -233,6 +238,7 @@ async fn resume(driver: &Driver, live: &Arc<Live>, run: RunId) -> Result<Resumed
         .await?;
     let snapshot = secrets::of_run(driver, &build, run, &spec).await?;
     let redaction = redaction::redaction(driver, live, run, &spec, &snapshot).await?;
+    lines::hide(&redaction.redactor);
     let registry = &driver.settings.registry;
     let reader = LogReader::new(kaniko::image_refs(
         &registry.host,
@@ -412,6 +418,7 @@ async fn follow(
                     let new = known.look(driver, &build, run, spec).await?;
                     if !new.is_empty() {
                         pipeline.hide(new.iter().map(SecretText::reveal));
+                        lines::hide(pipeline.redactor());
                     }
                     pipeline
                         .push(&bytes, end, clock::now_ms())

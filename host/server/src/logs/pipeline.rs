@@ -150,6 +150,11 @@ impl Pipeline {
         self.redactor.add(values);
     }
 
+    /// Of what is hidden by now.
+    pub fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
     /// Takes raw log bytes that end at `end` in the executor's log; they are redacted, on disk and announced when this returns.
     pub async fn push(&mut self, raw: &[u8], end: RawCursor, now_ms: i64) -> Result<(), PipelineError> {
         if self.scanner.is_some() && self.withheld.is_none() {

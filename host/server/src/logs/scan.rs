@@ -1,13 +1,11 @@
 //! The slow way to take something out of a log: whole lines are shown to plugins, which say what must go.
 
-use std::{mem, ops::Range, sync::Arc};
+use std::{mem, sync::Arc};
 
-use ignite_core::spec::ArgValue;
+use ignite_plugins::chain::lines;
 
 use crate::{executor::RawCursor, hooks::Gate};
 
-/// Shown at once; a longer line is shown by itself.
-const CHUNK_BYTES_MAX: usize = 64 << 10;
 /// A line of more is shown in pieces: it has to wait in memory for its end.
 const LINE_BYTES_MAX: usize = 1 << 20;
 
@@ -63,98 +61,19 @@ impl Scanner {
     /// Scans all whole lines.
     pub(super) async fn scan(&mut self) -> Vec<Scanned> {
         let rest = self.waiting.split_off(self.whole);
-        let lines = mem::replace(&mut self.waiting, rest);
+        let whole = mem::replace(&mut self.waiting, rest);
         self.whole = 0;
         let mut scanned = Vec::new();
-        for chunk in chunks(&lines) {
-            let found = self.gate.scan(chunk).await;
-            let blanked = found.and_then(|ranges| {
-                blank(chunk, ranges)
-                    .ok_or_else(|| "a plugin named bytes that were not shown to it".to_owned())
-            });
-            scanned.push(match blanked {
+        for piece in lines::pieces(&whole) {
+            let found = self.gate.scan(piece).await;
+            scanned.push(match found.and_then(|ranges| lines::without(piece, ranges)) {
                 Ok(text) => Scanned { text, withheld: None },
                 Err(why) => Scanned {
-                    text: format!("[ignite] {} bytes of the log are withheld: {why}\n", chunk.len())
-                        .into_bytes(),
-                    withheld: Some(chunk.to_vec()),
+                    text: lines::withheld(piece.len(), &why).into_bytes(),
+                    withheld: Some(piece.to_vec()),
                 },
             });
         }
         scanned
-    }
-}
-
-/// Cuts at ends of lines.
-fn chunks(lines: &[u8]) -> Vec<&[u8]> {
-    let mut chunks = Vec::new();
-    let mut rest = lines;
-    while !rest.is_empty() {
-        let head = rest.get(..CHUNK_BYTES_MAX).unwrap_or(rest);
-        let within = head.iter().rposition(|byte| *byte == b'\n');
-        let end = match within {
-            _ if head.len() == rest.len() => rest.len(),
-            Some(at) => at + 1,
-            // One line alone.
-            None => rest
-                .iter()
-                .position(|byte| *byte == b'\n')
-                .map_or(rest.len(), |at| at + 1),
-        };
-        let (chunk, behind) = rest.split_at(end);
-        chunks.push(chunk);
-        rest = behind;
-    }
-    chunks
-}
-
-/// Each range, or run of ranges that overlap, becomes `***`. None if one is not within `lines`.
-fn blank(lines: &[u8], mut ranges: Vec<Range<usize>>) -> Option<Vec<u8>> {
-    ranges.sort_by_key(|range| (range.start, range.end));
-    let mut out = Vec::with_capacity(lines.len());
-    let mut shown = 0;
-    for range in ranges {
-        if range.start > range.end || range.end > lines.len() {
-            return None;
-        }
-        if range.is_empty() || range.end <= shown {
-            continue;
-        }
-        if range.start >= shown {
-            out.extend_from_slice(lines.get(shown..range.start)?);
-            out.extend_from_slice(ArgValue::MASK.as_bytes());
-        }
-        shown = range.end;
-    }
-    out.extend_from_slice(lines.get(shown..)?);
-    Some(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_are_blanked_once_however_they_overlap_and_none_outside_is_taken() {
-        let blanked = |ranges: &[Range<usize>]| blank(b"0123456789", ranges.to_vec());
-        assert_eq!(blanked(&[]).unwrap(), b"0123456789");
-        assert_eq!(blanked(&[2..4, 3..6]).unwrap(), b"01***6789");
-        assert_eq!(blanked(&[8..10, 0..1, 0..1]).unwrap(), b"***1234567***");
-        assert_eq!(blanked(&[1..9, 2..3]).unwrap(), b"0***9");
-        assert_eq!(blanked(&[3..3, 5..5]).unwrap(), b"0123456789");
-        assert_eq!(blanked(&[0..1, 9..11]), None);
-    }
-
-    #[test]
-    fn chunks_are_whole_lines_and_long_lines_stand_alone() {
-        let long = [vec![b'x'; CHUNK_BYTES_MAX + 5], b"\n".to_vec()].concat();
-        let lines = [b"a\n".repeat(CHUNK_BYTES_MAX), long.clone(), b"end\n".to_vec()].concat();
-        let cut = chunks(&lines);
-        assert_eq!(cut.concat(), lines);
-        assert!(cut.iter().all(|chunk| chunk.ends_with(b"\n")));
-        assert!(
-            cut.iter()
-                .all(|chunk| chunk.len() <= CHUNK_BYTES_MAX || **chunk == *long)
-        );
     }
 }

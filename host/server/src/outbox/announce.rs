@@ -102,7 +102,8 @@ impl Announcer for Plugins {
                 .await
         };
         // A receiver may answer with what it was told, and a plugin passes it on.
-        let result = match call.await.unwrap_or_else(|error| Err(failure(&error))) {
+        let called = self.unsaid.while_plugins_talk_of(build, call).await?;
+        let result = match called.unwrap_or_else(|error| Err(failure(&error))) {
             Ok(()) => Ok(()),
             Err(NotifyFailure::Again(text)) => {
                 Err(NotifyFailure::Again(self.unsaid.about(build, &text).await))

@@ -2,12 +2,15 @@
 
 use ignite_core::{
     ids::OrgId,
-    policy::{CallLimits, Entry, Pin, Policy, ResolvedPolicy, StoredPlugin},
+    policy::{Entry, Pin, Policy, ResolvedPolicy, StoredPlugin},
     request::FieldViolation,
 };
-use ignite_plugins::CallError;
+use ignite_plugins::{
+    CallError,
+    config::{self, ConfigError},
+};
 
-use super::{Policies, schema};
+use super::Policies;
 use crate::error::{Error, Result};
 
 /// Of all violations together: over gRPC they travel in headers.
@@ -59,45 +62,28 @@ impl Policies {
         entry: &Entry,
         found: &Candidate,
     ) -> Result<Vec<FieldViolation>> {
-        let config = &entry.settings.config;
+        let settings = &entry.settings;
         let at = |pointer: &str, message: &str| FieldViolation {
-            field: place(index, pointer),
+            field: config::place(index, pointer),
             description: message.chars().take(DESCRIPTION_CHARS_MAX).collect(),
         };
-        let problems = schema::check(&self.schema_checker, &found.schema, config).await?;
-        if !problems.is_empty() {
-            return Ok(problems
-                .iter()
-                .map(|problem| at(&problem.path, &problem.message))
-                .collect());
-        }
-        let asked = match self.runtime.plugin(&found.plugin.digest).await {
-            Ok(plugin) => plugin.check_config(config, limits(entry)).await,
-            Err(error) => Err(error),
-        };
+        let plugin = self.runtime.plugin(&found.plugin.digest);
+        let asked = config::problems(&self.schema_checker, &found.schema, settings, plugin).await;
         match asked {
             Ok(problems) => Ok(problems
                 .iter()
                 .map(|problem| at(&problem.path, &problem.message))
                 .collect()),
-            Err(CallError::Busy) => Err(Error::Unavailable {
+            Err(ConfigError::Child(error)) => Err(Error::internal(error)),
+            Err(ConfigError::Call(CallError::Busy)) => Err(Error::Unavailable {
                 message: "too many plugins run at once".to_owned(),
                 retry_after: crate::plugins::RETRY_AFTER,
             }),
-            Err(error) => Ok(vec![at(
+            Err(ConfigError::Call(error)) => Ok(vec![at(
                 "",
                 &format!("could not be checked by the plugin {:?}: {error}", entry.plugin),
             )]),
         }
-    }
-}
-
-/// Checking may take longer than the policy lets a hook: it happens once.
-fn limits(entry: &Entry) -> CallLimits {
-    let default = CallLimits::default();
-    CallLimits {
-        timeout: entry.settings.limits.timeout.max(default.timeout),
-        memory_bytes: entry.settings.limits.memory_bytes.max(default.memory_bytes),
     }
 }
 
@@ -109,23 +95,6 @@ fn find<'a>(candidates: &'a [Candidate], name: &str, pin: &Pin) -> Option<&'a Ca
             Pin::Digest(digest) => candidate.plugin.digest == *digest,
             Pin::Version(version) => candidate.plugin.version == version.to_string(),
         })
-}
-
-/// Where a JSON Pointer into an entry's configuration stands in the document.
-pub(super) fn place(index: usize, pointer: &str) -> String {
-    let mut place = format!("plugin[{index}].config");
-    for token in pointer.split('/').skip(1) {
-        let token = token.replace("~1", "/").replace("~0", "~");
-        let bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
-        if !token.is_empty() && token.chars().all(|c| c.is_ascii_digit()) {
-            place.push_str(&format!("[{token}]"));
-        } else if !token.is_empty() && token.chars().all(bare) {
-            place.push_str(&format!(".{token}"));
-        } else {
-            place.push_str(&format!(".{token:?}"));
-        }
-    }
-    place.chars().take(DESCRIPTION_CHARS_MAX).collect()
 }
 
 fn refused(problems: Vec<FieldViolation>) -> Error {
@@ -150,13 +119,6 @@ fn refused(problems: Vec<FieldViolation>) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_pointer_becomes_a_place_in_the_document() {
-        assert_eq!(place(0, ""), "plugin[0].config");
-        assert_eq!(place(2, "/allow/10/host"), "plugin[2].config.allow[10].host");
-        assert_eq!(place(1, "/a~1b/x y"), "plugin[1].config.\"a/b\".\"x y\"");
-    }
 
     #[test]
     fn what_does_not_fit_into_headers_is_counted() {

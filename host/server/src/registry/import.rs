@@ -9,7 +9,7 @@ mod auth;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, fmt, path::Path, str::FromStr, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _, stream, stream::BoxStream};
@@ -19,8 +19,11 @@ use oci_client::{
 };
 use reqwest::{Client, Response, StatusCode, header};
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 use self::address::Reach;
+use ignite_core::{kaniko::registry_host, secrets::RegistryLogin};
+
 use super::{Login, RegistryError, read_authorities, read_logins};
 use crate::error::{Error, Result};
 
@@ -98,13 +101,21 @@ impl Importer {
     }
 
     /// The component that the manifest names, as it arrives. The stream fails at its end if its bytes were not those of the digest.
+    /// `logins` are the organization's, by registry; they come before the operator's. A login is shown to the registry that it is
+    /// for, and to the login service that this one names.
     ///
     /// # Errors
     /// `NotFound` if the registry has no such manifest, `InvalidArgument` if it is not that of one component of an allowed size,
     /// `FailedPrecondition` if the registry does not let us, `Unavailable` if it does not answer.
-    pub async fn component(&self, reference: &WasmReference) -> Result<BoxStream<'static, Result<Bytes>>> {
+    pub async fn component(
+        &self,
+        reference: &WasmReference,
+        logins: &BTreeMap<String, RegistryLogin>,
+    ) -> Result<BoxStream<'static, Result<Bytes>>> {
+        let login = self.login(reference, logins);
+        let login = login.as_deref();
         let manifest = self
-            .get(reference, &format!("manifests/{}", reference.digest))
+            .get(reference, &format!("manifests/{}", reference.digest), login)
             .await?;
         let manifest = read_all(manifest, MANIFEST_BYTES_MAX).await?;
         if digest_of(&manifest) != reference.digest {
@@ -114,8 +125,25 @@ impl Importer {
             ));
         }
         let layer = self.layer(&manifest)?;
-        let component = self.get(reference, &format!("blobs/{}", layer.digest)).await?;
+        let component = self
+            .get(reference, &format!("blobs/{}", layer.digest), login)
+            .await?;
         Ok(checked(component, layer))
+    }
+
+    fn login<'a>(
+        &'a self,
+        reference: &WasmReference,
+        logins: &BTreeMap<String, RegistryLogin>,
+    ) -> Option<Cow<'a, Login>> {
+        let host = registry_host(reference.reference.resolve_registry());
+        match logins.iter().find(|(name, _)| registry_host(name) == host) {
+            Some((_, own)) => Some(Cow::Owned(Login {
+                user: own.username.clone(),
+                password: own.password.reveal().to_owned().into(),
+            })),
+            None => self.logins.get(&host).map(Cow::Borrowed),
+        }
     }
 
     fn layer(&self, manifest: &[u8]) -> Result<OciDescriptor> {
@@ -153,7 +181,7 @@ impl Importer {
     }
 
     /// GETs below the repository; logs in if it is asked to.
-    async fn get(&self, reference: &WasmReference, path: &str) -> Result<Response> {
+    async fn get(&self, reference: &WasmReference, path: &str, login: Option<&Login>) -> Result<Response> {
         let host = reference.reference.resolve_registry();
         self.reach.check(host).await?;
         let scheme = match self.rules.insecure.iter().any(|insecure| insecure == host) {
@@ -168,7 +196,12 @@ impl Importer {
             .await
             .map_err(|error| unreachable(host, &error))?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let authorization = self.authorization(host, repository, &response).await?;
+            // A challenge of whom a redirect led to is none of the registry's.
+            let asked = Url::parse(&url).map_err(Error::internal)?;
+            if response.url().origin() != asked.origin() {
+                return Err(no_access(host));
+            }
+            let authorization = self.authorization(host, repository, &response, login).await?;
             response = request()
                 .header(header::AUTHORIZATION, authorization)
                 .send()
@@ -302,7 +335,7 @@ fn no_access(host: &str) -> Error {
     Error::FailedPrecondition {
         reason: "REGISTRY_REFUSED",
         message: format!(
-            "the registry {host} does not let the gateway read it: the operator may give it a login"
+            "the registry {host} does not let the gateway read it: store a login for it, or mend the one that is stored"
         ),
     }
 }

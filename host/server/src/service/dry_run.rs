@@ -15,15 +15,17 @@ use ignite_plugins::{Chain, Decision};
 use ignite_proto::v1::{self, create_build_request};
 use tokio::sync::Semaphore;
 
-use super::{Service, convert};
+use super::{Service, convert, judging::is_silent};
 use crate::{
     clock,
     error::{Error, Result},
     principal::{Principal, Scope},
+    secrets::Names,
     sources::{
         archive::{self, ArchiveLimits},
         fetch::dockerfile_of,
     },
+    unsaid,
 };
 
 const LOG_SAMPLE_BYTES_MAX: usize = 64 << 10;
@@ -43,7 +45,7 @@ impl Service {
     pub async fn dry_run_policy(
         &self,
         caller: &Principal,
-        request: v1::DryRunPolicyRequest,
+        mut request: v1::DryRunPolicyRequest,
     ) -> Result<v1::DryRunPolicyResponse> {
         caller.require(Scope::PoliciesRead)?;
         if request.log_sample.len() > LOG_SAMPLE_BYTES_MAX {
@@ -52,6 +54,7 @@ impl Service {
         }
         let build = request
             .request
+            .take()
             .ok_or_else(|| Error::invalid("request", "is required: the build to try"))?;
         let archive = match &build.source {
             Some(create_build_request::Source::ZippedCode(bytes)) => Some(bytes.clone()),
@@ -68,6 +71,21 @@ impl Service {
             "" => self.policies.in_force(&caller.org).await?.unwrap_or_default(),
             text => Arc::new(self.policies.check(&caller.org, text, 0).await?),
         };
+        let trying = self.try_policy(caller, request, archive, &spec, policy, &stored);
+        self.unsaid
+            .while_plugins_talk(&caller.org, &[&spec], trying)
+            .await?
+    }
+
+    async fn try_policy(
+        &self,
+        caller: &Principal,
+        request: v1::DryRunPolicyRequest,
+        archive: Option<Bytes>,
+        spec: &BuildSpec,
+        policy: Arc<ResolvedPolicy>,
+        stored: &Names,
+    ) -> Result<v1::DryRunPolicyResponse> {
         let chain = self.policies.chain(Arc::clone(&policy));
         let by = Caller {
             org: caller.org.clone(),
@@ -75,9 +93,8 @@ impl Service {
             submitted_at_ms: clock::now_ms(),
         };
         let is_stored = |name: &str| stored.contains(name);
-        let judged = chain.judge(&by, &spec, &self.rules, &is_stored).await;
+        let judged = chain.judge(&by, spec, &self.rules, &is_stored).await;
         let (mut decision, mut reports) = (judged.decision, judged.reports);
-        let changes = changes(&policy, &reports);
         if acts(&policy, Hook::Inspect)
             && let Some(shown) = dockerfile_to_judge(request.dockerfile_text, archive, &judged.spec).await?
         {
@@ -85,18 +102,39 @@ impl Service {
             decision = stricter(decision, verdict);
             reports.extend(inspected);
         }
-        let mut redacted_log_sample = request.log_sample;
-        if acts(&policy, Hook::Redact) || !redacted_log_sample.is_empty() {
-            let redaction = chain.redaction(&by, &judged.spec).await;
-            reports.extend(redaction.reports);
-            redacted_log_sample = match redaction.withhold {
-                Some(why) => format!("(the log would be withheld: {why})"),
-                None => {
-                    // Not what is stored: who may look at policies could guess at values with samples.
-                    let secrets = spec.secret_values().chain(judged.spec.secret_values());
-                    Redactor::with_rules(secrets, &redaction.rules).redact_text(&redacted_log_sample)
-                }
-            };
+        let mut redaction = None;
+        if acts(&policy, Hook::Redact) || !request.log_sample.is_empty() {
+            let mut asked = chain.redaction(&by, &judged.spec).await;
+            reports.append(&mut asked.reports);
+            redaction = Some(asked);
+        }
+        let withhold = redaction.as_ref().and_then(|asked| asked.withhold.as_deref());
+        let is_scanned = acts(&policy, Hook::RedactScan) && !request.log_sample.is_empty();
+        let sayable = match withhold.is_none() && !is_scanned && is_silent(&decision, &reports) {
+            true => None,
+            false => Some(self.sayable(caller, &[spec, &judged.spec]).await?),
+        };
+        let said = |text: String| match &sayable {
+            Some(redactor) => unsaid::without(redactor, &text),
+            None => text,
+        };
+        let redacted_log_sample = match (withhold, &redaction) {
+            (Some(why), _) => said(format!("(the log would be withheld: {why})")),
+            (None, Some(redaction)) => {
+                // Not what is stored: who may look at policies could guess at values with samples.
+                let secrets = spec.secret_values().chain(judged.spec.secret_values());
+                let redactor = Redactor::with_rules(secrets, &redaction.rules);
+                let text = redactor.redact_text(&request.log_sample);
+                let (text, failures) = chain.scan_text(&text, &said).await;
+                reports.extend(failures);
+                text
+            }
+            (None, None) => String::new(),
+        };
+        if let Some(sayable) = &sayable {
+            let shown = |report| unsaid::report_without(sayable, report);
+            reports = reports.into_iter().map(shown).collect();
+            decision = unsaid::decision_without(sayable, decision);
         }
         let (decision, reasons) = told(decision);
         Ok(v1::DryRunPolicyResponse {
@@ -104,10 +142,19 @@ impl Service {
             reasons,
             hook_reports: reports.iter().map(convert::hook_report).collect(),
             rewritten: Some(rewritten(&judged.spec)),
-            changes,
+            changes: changes(&policy, &reports),
             redacted_log_sample,
             policy_revision: policy.revision,
         })
+    }
+
+    /// For what plugins say of the build: as a build's record would show it to whoever may build. Who may not is told by nothing
+    /// what is stored: a plugin that repeats what it is shown would tell, guess by guess, which guesses are right.
+    async fn sayable(&self, caller: &Principal, specs: &[&BuildSpec]) -> Result<Redactor> {
+        match caller.require(Scope::BuildsWrite) {
+            Ok(()) => self.unsaid.of_specs(&caller.org, specs).await,
+            Err(_) => Ok(Redactor::new(specs.iter().flat_map(|spec| spec.secret_values()))),
+        }
     }
 }
 

@@ -89,7 +89,12 @@ impl Service {
         gate: &dyn Gate,
     ) -> Result<Judgement> {
         let stored = self.secrets.names(&caller.org).await?;
-        let judged = gate.judge(&shown(caller, id), &spec, &self.rules, &stored).await;
+        let by = shown(caller, id);
+        let judging = gate.judge(&by, &spec, &self.rules, &stored);
+        let judged = self
+            .unsaid
+            .while_plugins_talk(&caller.org, &[&spec], judging)
+            .await?;
         let specs = [&spec, &judged.spec];
         let redactor = self
             .redactor(caller, &specs, &judged.decision, &judged.reports)
@@ -129,7 +134,13 @@ impl Service {
             resolved_commit: None,
             context_size_bytes,
         };
-        let Ok((decision, reports)) = gate.inspect(&shown(caller, id), &spec, &fetched).await else {
+        let by = shown(caller, id);
+        let inspecting = gate.inspect(&by, &spec, &fetched);
+        let inspected = self
+            .unsaid
+            .while_plugins_talk(&caller.org, &[&spec], inspecting)
+            .await?;
+        let Ok((decision, reports)) = inspected else {
             return Ok(());
         };
         let redactor = self.redactor(caller, &[&spec], &decision, &reports).await?;
@@ -153,8 +164,7 @@ impl Service {
         decision: &Decision,
         reports: &[HookReport],
     ) -> Result<Option<Redactor>> {
-        let is_silent = |report: &HookReport| report.changes.is_empty() && report.messages.is_empty();
-        if *decision == Decision::Allow && reports.iter().all(is_silent) {
+        if is_silent(decision, reports) {
             return Ok(None);
         }
         self.unsaid.of_specs(&caller.org, specs).await.map(Some)
@@ -186,6 +196,12 @@ impl Service {
             Some((text, summary.unpacked_bytes))
         }))
     }
+}
+
+/// Whether no plugin said anything of the build: then there is nothing to redact.
+pub(super) fn is_silent(decision: &Decision, reports: &[HookReport]) -> bool {
+    let says_nothing = |report: &HookReport| report.changes.is_empty() && report.messages.is_empty();
+    *decision == Decision::Allow && reports.iter().all(says_nothing)
 }
 
 /// As the plugins are shown it now and, from the record, ever after.

@@ -55,7 +55,8 @@ impl Service {
     ) -> Result<v1::ImportPluginResponse> {
         caller.require(Scope::PluginsWrite)?;
         let reference: WasmReference = request.reference.parse()?;
-        let component = self.importer.component(&reference).await?;
+        let logins = self.secrets.load(&caller.org).await?.into_registry_logins();
+        let component = self.importer.component(&reference, &logins).await?;
         let submitted = Submitted {
             org: &caller.org,
             subject: &caller.subject,

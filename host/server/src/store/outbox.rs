@@ -107,6 +107,45 @@ impl Store {
         .await
     }
 
+    /// Those of one organization, or of all, that are `wanted`.
+    pub async fn select_notifications(
+        &self,
+        org: Option<&OrgId>,
+        wanted: impl Fn(&OutboxEntry) -> bool + Send + 'static,
+    ) -> Result<Vec<OutboxEntry>, StoreError> {
+        let range = org.map_or_else(KeyRange::all, OutboxKey::range);
+        self.read(move |db| {
+            let rows = db.scan(&OUTBOX, range)?;
+            let is_wanted = |row: &Result<OutboxEntry, _>| row.as_ref().map_or(true, &wanted);
+            Ok(rows.filter(is_wanted).collect::<Result<Vec<_>, _>>()?)
+        })
+        .await
+    }
+
+    /// Makes it due at once, under the same key and with attempts counted from the first again, whether it waits or was given up.
+    /// None if there is nothing of this name.
+    pub async fn replay_notification(
+        &self,
+        key: &OutboxKey,
+        now_ms: i64,
+    ) -> Result<Option<OutboxRow>, StoreError> {
+        loop {
+            let Some(row) = self.notification(key).await? else {
+                return Ok(None);
+            };
+            let fresh = OutboxRow {
+                attempts: 0,
+                since_ms: now_ms,
+                next_at_ms: now_ms,
+                state: OutboxState::Pending,
+                ..row.clone()
+            };
+            if self.settle_notification(key, &row, Some(&fresh), None).await? {
+                return Ok(Some(fresh));
+            }
+        }
+    }
+
     /// Replaces `before` by `after`, or removes it where that is None; `report` goes into the build's record in the same
     /// transaction. False if the row is another by now: somebody else was here.
     pub async fn settle_notification(

@@ -148,6 +148,24 @@ impl Gateway {
         self.app().service.dry_run_policy(&self.caller, request).await
     }
 
+    /// As somebody who may look at policies and nothing else.
+    pub(crate) async fn dry_run_as_reader(
+        &self,
+        mut request: v1::DryRunPolicyRequest,
+    ) -> Result<v1::DryRunPolicyResponse> {
+        request.request.get_or_insert_with(build);
+        let reader = Principal {
+            scopes: [Scope::PoliciesRead].into(),
+            ..self.caller.clone()
+        };
+        self.app().service.dry_run_policy(&reader, request).await
+    }
+
+    pub(crate) async fn save_secrets(&self, request: v1::SaveBuildSecretsRequest) {
+        let saved = self.app().service.save_build_secrets(&self.caller, request).await;
+        saved.unwrap();
+    }
+
     pub(crate) async fn builds(&self) -> usize {
         let request = v1::ListBuildsRequest::default();
         let list = self.app().service.list_builds(&self.caller, request).await;
@@ -198,6 +216,16 @@ pub(crate) fn violations(error: &Error) -> Vec<(String, String)> {
 
 /// As `wkg` and others push components.
 pub(crate) async fn push_component(host: &str, repository: &str, tag: &str, file: &str) {
+    push_component_as(&RegistryAuth::Anonymous, host, repository, tag, file).await;
+}
+
+pub(crate) async fn push_component_as(
+    login: &RegistryAuth,
+    host: &str,
+    repository: &str,
+    tag: &str,
+    file: &str,
+) {
     let client = oci_client::Client::new(ClientConfig {
         protocol: ClientProtocol::Http,
         ..ClientConfig::default()
@@ -210,9 +238,19 @@ pub(crate) async fn push_component(host: &str, repository: &str, tag: &str, file
         None,
     );
     client
-        .push(&reference, &[layer], config, &RegistryAuth::Anonymous, None)
+        .push(&reference, &[layer], config, login, None)
         .await
         .unwrap();
+}
+
+/// Of a tag in a registry that wants a login.
+pub(crate) async fn digest_as(login: &RegistryAuth, host: &str, repository: &str, tag: &str) -> String {
+    let client = oci_client::Client::new(ClientConfig {
+        protocol: ClientProtocol::Http,
+        ..ClientConfig::default()
+    });
+    let reference = Reference::with_tag(host.to_owned(), repository.to_owned(), tag.to_owned());
+    client.fetch_manifest_digest(&reference, login).await.unwrap()
 }
 
 fn component(name: &str) -> Vec<u8> {

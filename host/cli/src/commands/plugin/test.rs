@@ -26,7 +26,6 @@ pub(super) async fn run(args: TestArgs, settings: &Settings) -> Result<()> {
     let cases = load(&given)?;
     let offline = Offline::new()?;
     let admitted = offline.load(&component).await?;
-    let plugin = offline.plugin(&admitted.digest).await?;
     let begun = Instant::now();
     let mut report = Report::default();
     for (file, case) in cases {
@@ -34,7 +33,7 @@ pub(super) async fn run(args: TestArgs, settings: &Settings) -> Result<()> {
             let what = "hook: must say which of the plugin's hooks the case is for";
             return Err(Error::input(format!("{}:1: {what}", file.display())));
         };
-        let outcome = case.on_plugin(&plugin, hook).await;
+        let outcome = case.on_plugin(&offline, &admitted, hook).await?;
         report.add(file, &case, outcome);
     }
     report.finish(settings, begun.elapsed())

@@ -10,7 +10,10 @@ use ignite_core::{
     policy::{DOCUMENT_BYTES_MAX, Pin, Policy, ResolvedPolicy, StoredPlugin},
     redact::Redactor,
 };
-use ignite_plugins::{Admitted, Chain, Decision};
+use ignite_plugins::{
+    Admitted, Chain, Decision,
+    config::{self, ConfigError},
+};
 use ignite_proto::v1::{self, PolicyDecision};
 
 use super::{client, text};
@@ -19,7 +22,7 @@ use crate::{
     case::{
         Case, Outcome,
         report::{Report, load},
-        run::{shown_field, shown_problem, shown_violation},
+        run::{shown_field, shown_violation},
     },
     client::Client,
     error::{Error, Result},
@@ -73,7 +76,7 @@ impl Local {
         let policy = policy
             .resolve(1, |name, pin| find(&stored, name, pin))
             .map_err(|violations| wrong(violations.iter().map(shown_field).collect()))?;
-        check_configs(&offline, &policy).await.map_err(wrong)?;
+        check_configs(&offline, &stored, &policy).await?.map_err(wrong)?;
         let chain = Chain {
             runtime: Arc::clone(&offline.runtime),
             policy: Arc::new(policy),
@@ -127,7 +130,11 @@ impl Local {
         let redaction = self.chain.redaction(&case.caller, &case.spec).await;
         Some(match redaction.withhold {
             Some(why) => format!("withheld: {why}"),
-            None => Redactor::with_rules(case.spec.secret_values(), &redaction.rules).redact_text(sample),
+            None => {
+                let redactor = Redactor::with_rules(case.spec.secret_values(), &redaction.rules);
+                let text = redactor.redact_text(sample);
+                self.chain.scan_text(&text, &|why| why).await.0
+            }
         })
     }
 }
@@ -165,28 +172,35 @@ fn find(stored: &[Admitted], name: &str, pin: &Pin) -> Option<StoredPlugin> {
     })
 }
 
-/// All problems of all configurations.
-async fn check_configs(offline: &Offline, policy: &ResolvedPolicy) -> Result<(), Vec<String>> {
+/// All problems of all configurations, with their places in the document. The inner error says them.
+async fn check_configs(
+    offline: &Offline,
+    stored: &[Admitted],
+    policy: &ResolvedPolicy,
+) -> Result<std::result::Result<(), Vec<String>>> {
     let mut wrong = Vec::new();
     for (index, entry) in policy.entries.iter().enumerate() {
-        let place = format!("plugin[{index}] ({})", entry.plugin);
-        let checked = match offline.runtime.plugin(&entry.digest).await {
-            Ok(plugin) => {
-                plugin
-                    .check_config(&entry.settings.config, entry.settings.limits)
-                    .await
-            }
-            Err(error) => Err(error),
+        let Some(admitted) = stored.iter().find(|admitted| admitted.digest == entry.digest) else {
+            continue;
         };
-        match checked {
-            Ok(problems) => wrong.extend(problems.iter().map(|it| format!("{place}.{}", shown_problem(it)))),
-            Err(error) => wrong.push(format!("{place}: check-config: {error}")),
+        match offline.config_problems(admitted, &entry.settings).await {
+            Ok(problems) => wrong.extend(
+                problems
+                    .iter()
+                    .map(|problem| format!("{}: {}", config::place(index, &problem.path), problem.message)),
+            ),
+            Err(ConfigError::Call(error)) => {
+                wrong.push(format!("{}: check-config: {error}", config::place(index, "")));
+            }
+            Err(ConfigError::Child(error)) => {
+                return Err(Error::local("cannot check a configuration", error));
+            }
         }
     }
-    match wrong.is_empty() {
+    Ok(match wrong.is_empty() {
         true => Ok(()),
         false => Err(wrong),
-    }
+    })
 }
 
 /// One denial denies; else one hold holds.

@@ -252,6 +252,88 @@ fn secrets_as_large_as_they_may_be_are_looked_for_within_bounds() {
 }
 
 #[test]
+fn a_secret_that_is_wrapped_at_its_own_spaces_is_hidden() {
+    let secret = "correct horse battery staple 91";
+    for (raw, expected) in [
+        ("say correct\nhorse battery staple 91.", "say ***\n***."),
+        (
+            "say correct\n    horse battery\r\n\tstaple 91.",
+            "say ***\n***\r\n***.",
+        ),
+        ("| correct \n horse battery staple\n91", "| ***\n***\n***"),
+        ("correct\nhorse\nbattery\nstaple\n91", "***\n***\n***\n***\n***"),
+        ("correct horse\nbattery staple", "correct horse\nbattery staple"),
+    ] {
+        shows_with(&[secret], &[], plain(), raw, expected);
+    }
+    // As JSON, and one line of several.
+    let quoted = "a \"fine\" word";
+    shows_with(
+        &[quoted],
+        &[],
+        plain(),
+        "{\"it\": \"a\n \\\"fine\\\" word\"}",
+        "{\"it\": \"***\n***\"}",
+    );
+    shows_with(
+        &["first\nthe second line"],
+        &[],
+        plain(),
+        "the\nsecond\nline",
+        "***\n***\n***",
+    );
+}
+
+/// What stands before it on its line, and how wide lines are, does not matter.
+#[test]
+fn a_passphrase_of_many_words_is_hidden_in_lines_of_any_width() {
+    let words = "abacus zigzag of ten or more words which nobody would ever guess at all 7 times";
+    let redactor = redactor(&[words], &[], plain());
+    for width in 7..words.len() + 20 {
+        for before in 0..width.min(20) {
+            let mut raw = "x".repeat(before);
+            let mut column = before;
+            for (number, word) in words.split(' ').enumerate() {
+                if number > 0 || (column > 0 && column + 1 + word.len() > width) {
+                    let fits = column + 1 + word.len() <= width;
+                    raw.push(if fits { ' ' } else { '\n' });
+                    column = if fits { column + 1 } else { 0 };
+                }
+                raw.push_str(word);
+                column += word.len();
+            }
+            let shown = redactor.redact_text(&raw);
+            assert!(
+                !shown.contains(|c: char| c.is_ascii_lowercase() && c != 'x'),
+                "{width}: {shown}"
+            );
+        }
+    }
+}
+
+/// With room taken by wrapped forms, the forms of secrets that come later were fewer.
+#[test]
+fn wrapped_forms_take_no_room_from_other_secrets() {
+    let first = "many words ".repeat(40);
+    let taken: usize = forms::needles(&first, 6, FORMS_BYTES_MAX)
+        .unwrap()
+        .iter()
+        .map(|form| form.len())
+        .sum();
+    assert!(!forms::wrapped(&first, 6, WRAPS_BYTES_MAX).is_empty());
+    // As long as it may be and still be looked for in all forms.
+    let length = (FORMS_BYTES_MAX - taken) / 40;
+    let second = format!("{:z<length$}", "tab\ttab");
+    let redactor = redactor(&[&first, &second], &[], plain());
+    assert_eq!(redactor.redact_text(&second.replace('\t', "%09")), "***");
+    let mut later = super::redactor(&[&first], &[], plain());
+    later.add([second.as_str()]);
+    assert_eq!(later.redact_text(&second.replace('\t', "%09")), "***");
+    let wraps: usize = later.search.wraps_bytes;
+    assert!(wraps <= WRAPS_BYTES_MAX, "{wraps}");
+}
+
+#[test]
 fn a_redactor_may_be_shared() {
     fn shared<T: Send + Sync>() {}
     shared::<Redactor>();

@@ -47,9 +47,11 @@ struct Token {
 
 impl Oracle {
     pub(crate) fn new(secrets: &[&str], rules: &[Rule], options: Options, range_bytes_max: usize) -> Self {
-        let forms = secrets
-            .iter()
-            .filter_map(|secret| forms::needles(secret, options.length_min, usize::MAX));
+        let forms = secrets.iter().filter_map(|secret| {
+            let mut forms = forms::needles(secret, options.length_min, usize::MAX)?;
+            forms.extend(forms::wrapped(secret, options.length_min, usize::MAX));
+            Some(forms)
+        });
         let mut oracle = Self {
             needles: forms.flatten().map(|form| form.to_vec()).collect(),
             literals: Vec::new(),

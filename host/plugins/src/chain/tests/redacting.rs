@@ -126,3 +126,25 @@ async fn a_failing_scanner_withholds_unless_it_is_ignored_or_monitored() {
         assert_eq!(scanned.failures.len(), 1);
     }
 }
+
+#[tokio::test]
+async fn a_text_is_shown_as_a_log_would_show_it() {
+    let table = Table::of([
+        ("one", finding(vec![0..3])),
+        ("broken", Says::failing(Hook::RedactScan).ignored()),
+    ]);
+    let as_it_is = |why| why;
+    let shown = redact::scan_text(&table, &table.policy, "one line\n", &as_it_is).await;
+    assert_eq!(shown.0, "*** line\n");
+    assert_eq!(verdicts(&shown.1), [ReportVerdict::Failed]);
+
+    for wrong in [finding(vec![4..100]), Says::failing(Hook::RedactScan)] {
+        let table = Table::of([("wrong", wrong)]);
+        let quiet = |_| "why".to_owned();
+        let (shown, _) = redact::scan_text(&table, &table.policy, "one line\n", &quiet).await;
+        assert_eq!(shown, "[ignite] 9 bytes of the log are withheld: why\n");
+    }
+    let table = Table::of([("rules", giving(Vec::new()))]);
+    let (shown, _) = redact::scan_text(&table, &table.policy, "one line\n", &as_it_is).await;
+    assert_eq!(shown, "one line\n");
+}

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ignite_core::kaniko::registry_host;
 use reqwest::{Response, header, header::HeaderValue};
 use secrecy::ExposeSecret as _;
 use serde::Deserialize;
@@ -32,13 +31,13 @@ impl Importer {
         host: &str,
         repository: &str,
         refusal: &Response,
+        login: Option<&Login>,
     ) -> Result<HeaderValue> {
         let challenge = refusal
             .headers()
             .get(header::WWW_AUTHENTICATE)
             .and_then(|value| value.to_str().ok())
             .ok_or_else(|| no_access(host))?;
-        let login = self.logins.get(&registry_host(host));
         let (scheme, parameters) = challenge.split_once(' ').unwrap_or((challenge, ""));
         if scheme.eq_ignore_ascii_case("basic") {
             return basic(login.ok_or_else(|| no_access(host))?);

@@ -10,6 +10,8 @@ use axum::{
 
 use super::*;
 
+mod logins;
+
 /// A registry of one repository, with a login service.
 #[derive(Debug, Default)]
 struct Fake {
@@ -85,7 +87,11 @@ async fn import(host: &str, digest: &str, rules: ImportRules) -> Result<Vec<u8>>
     };
     let importer = Importer::new(rules, None, None).unwrap();
     let reference: WasmReference = format!("{host}/acme/tags@{digest}").parse()?;
-    let chunks: Vec<Bytes> = importer.component(&reference).await?.try_collect().await?;
+    let chunks: Vec<Bytes> = importer
+        .component(&reference, &BTreeMap::new())
+        .await?
+        .try_collect()
+        .await?;
     Ok(chunks.concat())
 }
 

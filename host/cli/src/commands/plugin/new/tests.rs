@@ -43,3 +43,19 @@ fn a_project_brings_the_whole_contract() {
     let world = text(&files, "wit/plugin.wit");
     assert_eq!(world.matches("include ").count(), Hook::ALL.len(), "{world}");
 }
+
+/// Of what is not pinned the newest is taken: the same source would be another component, or none.
+#[test]
+fn a_project_in_javascript_is_built_with_what_the_samples_are_built_with() {
+    let files = project(
+        "my-plugin",
+        Language::Javascript,
+        &BTreeSet::from([Hook::Validate]),
+    );
+    let ours: serde_json::Value = serde_json::from_str(text(&files, "package.json")).unwrap();
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../plugins/js-tools/package.json");
+    let tools: serde_json::Value = serde_json::from_str(&fs::read_to_string(tools).unwrap()).unwrap();
+    assert!(tools["overrides"].is_object(), "{tools}");
+    assert_eq!(ours["devDependencies"], tools["dependencies"]);
+    assert_eq!(ours["overrides"], tools["overrides"]);
+}

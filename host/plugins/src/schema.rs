@@ -14,9 +14,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use crate::error::{Error, Result};
-
-/// The hidden subcommand of the child.
+/// The hidden subcommand of the child, for the binaries that ship.
 pub const CHILD_COMMAND: &str = "check-schema";
 
 const CPU_SECS_MAX: u64 = 2;
@@ -41,8 +39,12 @@ pub struct Problem {
     pub message: String,
 }
 
-/// What is wrong with `config` by `schema`, both JSON. An empty schema takes no configuration at all.
-pub(super) async fn check(checker: &[String], schema: &str, config: &str) -> Result<Vec<Problem>> {
+/// What is wrong with `config` by `schema`, both JSON. An empty schema takes no configuration at all. `checker` is the program, and
+/// its arguments, that ends up in [`child`].
+///
+/// # Errors
+/// If there can be no child, or what it says is nonsense.
+pub async fn check(checker: &[String], schema: &str, config: &str) -> io::Result<Vec<Problem>> {
     if schema.trim().is_empty() {
         return Ok(match config.trim() {
             "{}" | "" => Vec::new(),
@@ -53,14 +55,14 @@ pub(super) async fn check(checker: &[String], schema: &str, config: &str) -> Res
         schema: schema.to_owned(),
         config: config.to_owned(),
     };
-    let question = serde_json::to_vec(&question).map_err(Error::internal)?;
+    let question = serde_json::to_vec(&question)?;
     let answer = tokio::time::timeout(WALL_TIME_MAX, ask(checker, &question)).await;
     let Ok(answer) = answer else {
         return Ok(vec![too_costly()]);
     };
-    let (succeeded, answer) = answer.map_err(Error::internal)?;
+    let (succeeded, answer) = answer?;
     match succeeded {
-        true => serde_json::from_slice(&answer).map_err(Error::internal),
+        true => Ok(serde_json::from_slice(&answer)?),
         false => Ok(vec![too_costly()]),
     }
 }
