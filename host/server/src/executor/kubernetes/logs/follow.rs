@@ -53,6 +53,9 @@ pub struct Options {
     pub idle_over: Duration,
     /// How far before our place an answer begins, so that a clock that is set back by less hides nothing. To be more than `idle`.
     pub margin: Duration,
+    /// After an answer that ends by itself, as it does when its container ends, to be told that this is so. Asked before, the
+    /// cluster would only say the same again.
+    pub news: Duration,
     /// The longest wait between two questions.
     pub backoff_max: Duration,
     /// How long the cluster may refuse the log of a container that is over before the rest of it counts as lost.
@@ -158,6 +161,7 @@ impl Default for Options {
             idle: Duration::from_secs(60),
             idle_over: Duration::from_secs(5),
             margin: Duration::from_secs(70),
+            news: Duration::from_secs(3),
             backoff_max: Duration::from_secs(5),
             patience: Duration::from_secs(60),
             settle: Duration::from_millis(100),
@@ -216,8 +220,12 @@ impl<S: Source> Follower<S> {
                     return self.lose_the_rest().await;
                 }
                 self.start = Start::Lost;
-            } else if !self.decide(&answer) {
-                self.pause().await;
+            } else {
+                let is_at_once = self.decide(&answer);
+                let is_told = is_whole && !is_over && self.is_told_of_the_end().await;
+                if !is_told && !is_at_once {
+                    self.pause().await;
+                }
             }
         }
     }
@@ -415,6 +423,19 @@ impl<S: Source> Follower<S> {
                 return true;
             }
         }
+    }
+
+    async fn is_told_of_the_end(&mut self) -> bool {
+        let over = self
+            .standing
+            .wait_for(|standing| matches!(standing, Standing::Over { .. }));
+        timeout(self.options.news, async {
+            if over.await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        })
+        .await
+        .is_ok()
     }
 
     fn is_over(&self) -> bool {

@@ -131,6 +131,35 @@ async fn a_cursor_of_an_end_of_file_that_is_still_there_shows_no_gap() {
     assert_eq!(text(&all(&kubelet, OVER, last(&seen)).await), "[Some(8000) None]");
 }
 
+/// However late the cluster tells of the end.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ends_costs_one_question_more() {
+    for late in [Duration::ZERO, Duration::from_secs(2)] {
+        let kubelet = Kubelet::new(1, 0);
+        kubelet.write(5 * SECOND, b"one\n");
+        let (sender, standing) = watch::channel(RUNNING);
+        let items = follow(kubelet.clone(), standing, RawCursor::START, Options::default());
+        let writer = kubelet.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            writer.write(6 * SECOND, b"two\n");
+            writer.end();
+            tokio::time::sleep(late).await;
+            sender.send_replace(OVER);
+        });
+        assert_eq!(text(&items.collect::<Vec<_>>().await), "one\ntwo\n");
+        let follows: Vec<bool> = kubelet
+            .state
+            .lock()
+            .unwrap()
+            .questions
+            .iter()
+            .map(|it| it.follow)
+            .collect();
+        assert_eq!(follows, [true, false], "{late:?}");
+    }
+}
+
 /// A quiet log costs few questions, and none of them is for all of it but where a clock may have been set back.
 #[tokio::test(start_paused = true)]
 async fn a_clock_that_is_set_back_hides_nothing() {
