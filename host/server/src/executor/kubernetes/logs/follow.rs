@@ -20,17 +20,20 @@ use futures::{
 };
 use tokio::{
     sync::{mpsc, watch},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 
+use self::read::{Answer, End};
 use super::{
-    lines::Lines,
     place::Place,
     source::{Query, Source, SourceError},
     stamp::{NANOS_IN_SECOND, Stamp},
-    take::{Item, Start, Stop, Taken, Taker},
+    take::{Item, Start, Stop, Taken},
 };
 use crate::executor::RawCursor;
+
+mod read;
 
 /// How a container stands, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,10 +70,6 @@ pub struct Options {
 }
 
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// Until an answer begins.
-const OPEN: Duration = Duration::from_secs(30);
-/// Until our place is found in an answer that goes on and on.
-const SEEK: Duration = Duration::from_secs(10);
 
 /// One container's log from `from` on, which is of this container; ends when there is nothing more to come.
 ///
@@ -82,22 +81,28 @@ pub fn follow<S: Source + 'static>(
     options: Options,
 ) -> BoxStream<'static, Item> {
     let (items, mut received) = mpsc::channel(1);
+    // As it is now, not when the task gets to look.
+    let was_waiting = *standing.borrow() == Standing::Waiting;
     let follower = Follower {
         source,
         standing,
         options,
         taken: Taken::at(from),
         start: Start::Oldest,
-        was_waiting: false,
+        was_waiting,
         is_settled: false,
         idle_unfound: false,
         failing: None,
         backoff: BACKOFF_MIN,
         items,
     };
-    // Nothing of it is left once the stream is dropped.
-    let work = stream::once(follower.run()).filter_map(|_| async { None });
-    stream::select(stream::poll_fn(move |context| received.poll_recv(context)), work).boxed()
+    // Reads on while nobody takes, and no longer than somebody might.
+    let reading = AbortOnDropHandle::new(tokio::spawn(follower.run()));
+    stream::poll_fn(move |context| {
+        let _reading = &reading;
+        received.poll_recv(context)
+    })
+    .boxed()
 }
 
 struct Follower<S> {
@@ -120,40 +125,6 @@ struct Follower<S> {
 
 /// Nobody listens any more.
 struct Unheard;
-
-/// What came of an answer.
-struct Answer {
-    end: End,
-    is_found: bool,
-    /// Something was passed on.
-    has_news: bool,
-}
-
-#[derive(Debug)]
-enum End {
-    /// It said that it is.
-    Whole,
-    Idle,
-    /// More and more came, and not the line at our place.
-    Unfound,
-    Stopped(Stop),
-    /// What stands there is no line of a log.
-    Stray(String),
-    Failed(SourceError),
-}
-
-impl End {
-    fn why(&self) -> String {
-        match self {
-            Self::Whole => "it ended".to_owned(),
-            Self::Idle => "nothing came".to_owned(),
-            Self::Unfound | Self::Stopped(Stop::Passed) => "the line to go on from is not there".to_owned(),
-            Self::Stopped(Stop::SetBack) => "the node's clock was set back".to_owned(),
-            Self::Stray(text) => format!("it says {text:?}"),
-            Self::Failed(error) => error.to_string(),
-        }
-    }
-}
 
 impl Default for Options {
     fn default() -> Self {
@@ -319,97 +290,6 @@ impl<S: Source> Follower<S> {
         self.items.send(gap).await.map_err(|_| Unheard)
     }
 
-    /// Reads one answer to its end, or to where it is of no more use.
-    async fn read(&mut self, query: Query, is_over: bool) -> Result<Answer, Unheard> {
-        let mut taker = Taker::new(self.taken, self.start);
-        let mut lines = Lines::new(query.since_s.is_some());
-        let mut has_news = false;
-        let opened = match timeout(OPEN, self.source.open(query)).await {
-            Ok(opened) => opened,
-            Err(_) => Err(SourceError::Unreachable("the cluster does not answer".to_owned())),
-        };
-        let end = match opened {
-            Err(error) => End::Failed(error),
-            Ok(mut bytes) => {
-                let began = Instant::now();
-                let mut heard = began;
-                loop {
-                    let chunk = match self.next(&mut bytes, heard).await {
-                        None => break End::Idle,
-                        Some(None) => break End::Whole,
-                        Some(Some(Err(error))) => break End::Failed(error),
-                        Some(Some(Ok(chunk))) => chunk,
-                    };
-                    heard = Instant::now();
-                    lines.push(&chunk);
-                    let stopped = take(&mut lines, &mut taker);
-                    has_news |= self.pass_on(&mut taker).await?;
-                    if let Some(end) = stopped {
-                        break end;
-                    }
-                    if query.follow && !taker.is_found() && heard.duration_since(began) > SEEK {
-                        break End::Unfound;
-                    }
-                }
-            }
-        };
-        // A last line that nothing ended. Elsewhere it comes again, whole.
-        let end = match end {
-            End::Whole if is_over && !query.follow => match lines.finish() {
-                Ok(rest) => {
-                    let stopped = rest.and_then(|piece| taker.take(&piece).err());
-                    has_news |= self.pass_on(&mut taker).await?;
-                    stopped.map_or(End::Whole, End::Stopped)
-                }
-                Err(stray) => End::Stray(stray.0),
-            },
-            end => {
-                if let Ok(Some(piece)) = lines.finish() {
-                    taker.remember(&piece);
-                    has_news |= self.pass_on(&mut taker).await?;
-                }
-                end
-            }
-        };
-        if !matches!(end, End::Whole) {
-            let (why, start) = (end.why(), self.start);
-            tracing::debug!(why, ?start, "pod_log.interrupted");
-        }
-        Ok(Answer {
-            end,
-            is_found: taker.is_found(),
-            has_news,
-        })
-    }
-
-    /// None once nothing came for too long.
-    async fn next<T>(&mut self, bytes: &mut BoxStream<'static, T>, heard: Instant) -> Option<Option<T>> {
-        loop {
-            let idle = if self.is_over() {
-                self.options.idle_over
-            } else {
-                self.options.idle
-            };
-            tokio::select! {
-                biased;
-                chunk = bytes.next() => return Some(chunk),
-                () = sleep_until(heard + idle) => return None,
-                Ok(()) = self.standing.changed() => {}
-            }
-        }
-    }
-
-    /// True if there was something.
-    async fn pass_on(&mut self, taker: &mut Taker) -> Result<bool, Unheard> {
-        let items = taker.items();
-        self.taken = taker.taken();
-        let has_news = !items.is_empty();
-        for item in items {
-            self.items.send(item).await.map_err(|_| Unheard)?;
-        }
-        Ok(has_news)
-    }
-
     /// Waits for the container to start; false if it never will.
     async fn begun(&mut self) -> bool {
         loop {
@@ -455,20 +335,5 @@ impl<S: Source> Follower<S> {
         })
         .await;
         self.backoff = (self.backoff * 2).min(self.options.backoff_max);
-    }
-}
-
-/// Takes all whole lines; Some if the rest is of no use.
-fn take(lines: &mut Lines, taker: &mut Taker) -> Option<End> {
-    loop {
-        match lines.next() {
-            Ok(None) => return None,
-            Ok(Some(piece)) => {
-                if let Err(stop) = taker.take(&piece) {
-                    return Some(End::Stopped(stop));
-                }
-            }
-            Err(stray) => return Some(End::Stray(stray.0)),
-        }
     }
 }

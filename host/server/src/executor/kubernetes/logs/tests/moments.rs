@@ -131,6 +131,24 @@ async fn a_cursor_of_an_end_of_file_that_is_still_there_shows_no_gap() {
     assert_eq!(text(&all(&kubelet, OVER, last(&seen)).await), "[Some(8000) None]");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_is_slow_gets_many_lines_at_once() {
+    let kubelet = Kubelet::new(1, 0);
+    for n in 0..5000_u64 {
+        kubelet.write(5 * SECOND + n, b"a line\n");
+    }
+    kubelet.end();
+    let (_sender, standing) = watch::channel(OVER);
+    let mut items = follow(kubelet, standing, RawCursor::START, Options::default());
+    let mut seen = Vec::new();
+    while let Some(item) = items.next().await {
+        seen.push(item);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(text(&seen).len(), 5000 * "a line\n".len());
+    assert!(seen.len() < 10, "{} items", seen.len());
+}
+
 /// However late the cluster tells of the end.
 #[tokio::test(start_paused = true)]
 async fn a_container_that_ends_costs_one_question_more() {
