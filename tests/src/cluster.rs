@@ -20,6 +20,7 @@ use std::{
         LazyLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
 pub use self::faults::{Component, CutOff, KubeletSettings};
@@ -185,10 +186,28 @@ impl Namespace<'_> {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// What a gateway that did not end well has kept would stay, and keep the namespace.
+    fn let_pods_go(&self) {
+        let whose = ["--namespace", &self.name];
+        let listed = command::output(kubectl().args(["get", "pods", "--output=name"]).args(whose));
+        for pod in String::from_utf8_lossy(&listed.stdout).lines() {
+            let free = [
+                "patch",
+                pod,
+                "--type=merge",
+                r#"--patch={"metadata":{"finalizers":null}}"#,
+            ];
+            let _may_be_gone = command::output(kubectl().args(free).args(whose));
+        }
+    }
 }
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.let_pods_go();
+        }
         // Pods take their time to end, which nobody needs to wait for.
         let _ended = command::output(kubectl().args(["delete", "namespace", "--wait=false", &self.name]));
     }
@@ -222,6 +241,21 @@ impl Facts {
             foreign: false,
         }
     }
+}
+
+/// Pods and Secrets of runs of the gateway with this `kubernetes_namespace`, in words.
+pub(crate) fn runs_of(instance: &str) -> Vec<String> {
+    let labels = format!("app.kubernetes.io/instance={instance},ignite.dodil.io/run");
+    let get = [
+        "get",
+        "pods,secrets",
+        "--all-namespaces",
+        "--output=name",
+        "--selector",
+        &labels,
+    ];
+    let names = command::run(kubectl().args(get));
+    names.lines().map(str::to_owned).collect()
 }
 
 /// The file whose lock says whose turn it is, across all test processes of the machine.

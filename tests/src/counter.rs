@@ -23,7 +23,12 @@ pub struct Counter {
 
 impl Counter {
     pub async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_on("127.0.0.1").await
+    }
+
+    /// On this address of the machine, for those who do not share its loopback.
+    pub async fn start_on(host: &str) -> Self {
+        let listener = TcpListener::bind((host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let visits = Arc::<Mutex<BTreeMap<String, u32>>>::default();
         let seen = Arc::clone(&visits);
