@@ -9,6 +9,7 @@
 //! install the chart there, then fail: they need to know it better.
 
 mod faults;
+mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -23,7 +24,10 @@ use std::{
     thread,
 };
 
-pub use self::faults::{Component, CutOff, KubeletSettings};
+pub use self::{
+    faults::{Component, CutOff, KubeletSettings},
+    watch::{PodChange, PodWatch},
+};
 use crate::{command, paths, registry::Registry};
 
 /// The right to use the cluster, with others or alone, until dropped.

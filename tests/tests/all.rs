@@ -17,6 +17,7 @@ mod kubernetes {
     mod calls;
     mod chart;
     mod cluster;
+    mod crowd;
     mod deploy;
     mod executor;
     mod rights;
