@@ -105,6 +105,13 @@ impl Cluster {
         );
     }
 
+    /// Where the node keeps its files: the daemons' logs below `logs`, those of containers below `pod-logs`, pods' volumes below
+    /// `kubelet`.
+    pub fn node_folder(&self) -> &'static Path {
+        self.must_be_ours("to look at the node's files");
+        Path::new(STATE)
+    }
+
     /// Of an administrator.
     pub fn kubeconfig(&self) -> &'static Path {
         &FACTS.kubeconfig

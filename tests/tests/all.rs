@@ -20,6 +20,7 @@ mod kubernetes {
     mod crowd;
     mod deploy;
     mod executor;
+    mod planted;
     mod rights;
     mod standby;
 }
