@@ -150,6 +150,13 @@ impl Cluster {
         Namespace { name, _cluster: self }
     }
 
+    /// `kubectl` as an administrator, not yet started.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut kubectl = kubectl();
+        kubectl.args(arguments);
+        kubectl
+    }
+
     /// Runs `kubectl` as an administrator and returns what it prints; panics if it fails.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
         command::run(kubectl().args(arguments))
