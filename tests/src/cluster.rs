@@ -9,6 +9,7 @@
 //! install the chart there, then fail: they need to know it better.
 
 mod faults;
+mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -20,9 +21,13 @@ use std::{
         LazyLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
-pub use self::faults::{Component, CutOff, DiskShortage, KubeletSettings};
+pub use self::{
+    faults::{Component, CutOff, DiskShortage, KubeletSettings},
+    watch::{PodChange, PodWatch},
+};
 use crate::{command, paths, registry::Registry};
 
 /// The right to use the cluster, with others or alone, until dropped.
@@ -100,6 +105,13 @@ impl Cluster {
         );
     }
 
+    /// Where the node keeps its files: the daemons' logs below `logs`, those of containers below `pod-logs`, pods' volumes below
+    /// `kubelet`.
+    pub fn node_folder(&self) -> &'static Path {
+        self.must_be_ours("to look at the node's files");
+        Path::new(STATE)
+    }
+
     /// Of an administrator.
     pub fn kubeconfig(&self) -> &'static Path {
         &FACTS.kubeconfig
@@ -136,6 +148,13 @@ impl Cluster {
         let name = format!("{prefix}-{}-{count}", std::process::id());
         self.kubectl(&["create", "namespace", &name]);
         Namespace { name, _cluster: self }
+    }
+
+    /// `kubectl` as an administrator, not yet started.
+    pub fn kubectl_command(&self, arguments: &[&str]) -> Command {
+        let mut kubectl = kubectl();
+        kubectl.args(arguments);
+        kubectl
     }
 
     /// Runs `kubectl` as an administrator and returns what it prints; panics if it fails.
@@ -185,10 +204,28 @@ impl Namespace<'_> {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// What a gateway that did not end well has kept would stay, and keep the namespace.
+    fn let_pods_go(&self) {
+        let whose = ["--namespace", &self.name];
+        let listed = command::output(kubectl().args(["get", "pods", "--output=name"]).args(whose));
+        for pod in String::from_utf8_lossy(&listed.stdout).lines() {
+            let free = [
+                "patch",
+                pod,
+                "--type=merge",
+                r#"--patch={"metadata":{"finalizers":null}}"#,
+            ];
+            let _may_be_gone = command::output(kubectl().args(free).args(whose));
+        }
+    }
 }
 
 impl Drop for Namespace<'_> {
     fn drop(&mut self) {
+        if thread::panicking() {
+            self.let_pods_go();
+        }
         // Pods take their time to end, which nobody needs to wait for.
         let _ended = command::output(kubectl().args(["delete", "namespace", "--wait=false", &self.name]));
     }
@@ -222,6 +259,21 @@ impl Facts {
             foreign: false,
         }
     }
+}
+
+/// Pods and Secrets of runs of the gateway with this `kubernetes_namespace`, in words.
+pub(crate) fn runs_of(instance: &str) -> Vec<String> {
+    let labels = format!("app.kubernetes.io/instance={instance},ignite.dodil.io/run");
+    let get = [
+        "get",
+        "pods,secrets",
+        "--all-namespaces",
+        "--output=name",
+        "--selector",
+        &labels,
+    ];
+    let names = command::run(kubectl().args(get));
+    names.lines().map(str::to_owned).collect()
 }
 
 /// The file whose lock says whose turn it is, across all test processes of the machine.

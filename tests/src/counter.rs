@@ -26,6 +26,7 @@ impl Counter {
         Self::start_on("127.0.0.1").await
     }
 
+    /// On this address of the machine, for those who do not share its loopback.
     pub async fn start_on(host: &str) -> Self {
         let listener = TcpListener::bind((host, 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();

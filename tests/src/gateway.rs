@@ -18,7 +18,13 @@ use nix::{
 };
 
 use crate::{
-    caller::Caller, cli::Cli, cluster::Cluster, command, http::Http, leftovers, paths, registry::Registry,
+    caller::Caller,
+    cli::Cli,
+    cluster::{self, Cluster},
+    command,
+    http::Http,
+    leftovers, paths,
+    registry::Registry,
     wait::eventually_blocking,
 };
 
@@ -35,6 +41,8 @@ pub struct Gateway {
     token: String,
     /// Every build that a caller of this gateway made, for the check at the end.
     builds: Arc<Mutex<Vec<String>>>,
+    /// The setting `kubernetes_namespace`, if builds are pods.
+    pods_of: Option<String>,
 }
 
 /// What a gateway is started with.
@@ -44,6 +52,7 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     /// Unless it is a free port of loopback.
     address: Option<String>,
+    pods_of: Option<String>,
 }
 
 /// A second daemon over the same data, started while the first one runs.
@@ -93,6 +102,7 @@ impl Builder {
         let address = free.local_addr().unwrap().to_string();
         let url = format!("http://{address}");
         self.address = Some(address);
+        self.pods_of = Some(namespace.to_owned());
         self.registry(cluster.registry())
             .setting("executor", "kubernetes")
             .setting("kubernetes_kubeconfig", cluster.kubeconfig().display())
@@ -133,6 +143,7 @@ impl Builder {
             daemon: None,
             token: String::new(),
             builds: Arc::default(),
+            pods_of: self.pods_of,
         };
         // Before the first start: a gateway without any token is a configuration error.
         gateway.token = gateway.create_token("acme", READ_WRITE);
@@ -355,6 +366,9 @@ impl Gateway {
 
     /// Runs that were not cleaned away although their builds should have ended.
     fn runs_left(&self) -> Vec<String> {
+        if let Some(instance) = &self.pods_of {
+            return soon_empty(|| cluster::runs_of(instance));
+        }
         let runs = self.data_dir().join("runs");
         soon_empty(|| {
             let entries = fs::read_dir(&runs).into_iter().flatten().flatten();

@@ -30,4 +30,5 @@ pub mod raw_logs;
 pub mod receiver;
 pub mod registry;
 pub mod release;
+pub mod site;
 pub mod wait;

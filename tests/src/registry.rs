@@ -51,12 +51,18 @@ impl Registry {
 
     /// An empty one that refuses whoever does not log in.
     pub fn guarded() -> Self {
-        Self::start(LOOPBACK, Some(LOGIN), false)
+        Self::guarded_on(LOOPBACK)
     }
 
-    /// An empty one that speaks TLS, with a certificate that no machine trusts by itself: see [`Registry::certificate`].
-    pub fn over_tls() -> Self {
-        Self::start(LOOPBACK, None, true)
+    /// [`Registry::guarded`] on another address of this machine.
+    pub fn guarded_on(address: &str) -> Self {
+        Self::start(address, Some(LOGIN), false)
+    }
+
+    /// An empty one that speaks TLS on this address of the machine, with a certificate that no machine trusts by itself: see
+    /// [`Registry::certificate`].
+    pub fn over_tls_on(address: &str) -> Self {
+        Self::start(address, None, true)
     }
 
     /// The PEM file with the certificate of one that speaks TLS.
@@ -170,7 +176,7 @@ impl Registry {
             .unwrap()
             .keep();
         let tls = if tls {
-            make_certificate(&folder)
+            make_certificate(on, &folder)
         } else {
             String::new()
         };
@@ -218,9 +224,9 @@ fn certificate_in(folder: &Path) -> PathBuf {
 }
 
 /// Makes certificate and key; returns what the registry's configuration says of them.
-fn make_certificate(folder: &Path) -> String {
+fn make_certificate(host: &str, folder: &Path) -> String {
     let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        rcgen::generate_simple_self_signed([host.to_owned()]).unwrap();
     let (certificate, key) = (certificate_in(folder), folder.join("key.pem"));
     fs::write(&certificate, cert.pem()).unwrap();
     fs::write(&key, signing_key.serialize_pem()).unwrap();

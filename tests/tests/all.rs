@@ -17,9 +17,11 @@ mod kubernetes {
     mod calls;
     mod chart;
     mod cluster;
+    mod crowd;
     mod deploy;
     mod executor;
     mod faults;
+    mod planted;
     mod rights;
     mod standby;
 }

@@ -76,5 +76,7 @@ maxPods: 250
 evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
+# Else an imported image, once its content was pulled under another name, has to be pulled as well.
+imagePullCredentialsVerificationPolicy: NeverVerify
 YAML
 }

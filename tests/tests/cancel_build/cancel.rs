@@ -4,8 +4,14 @@ use std::time::{Duration, Instant};
 
 use ignite_proto::v1::{self, BuildStatus, FailureReason};
 use ignite_tests::{
-    caller::inline, context::Context, counter::Counter, gateway::Gateway, registry::Registry,
+    at_each_site, caller::inline, context::Context, counter::Counter, registry::Registry, site::Site,
 };
+
+at_each_site! {
+    a_running_build_is_killed_and_keeps_its_log,
+    a_pending_build_is_cancelled_without_ever_running,
+    a_build_that_ended_stays_as_it_is,
+}
 
 fn sleeping(registry: &Registry, first: &str) -> Context {
     Context::new(&format!(
@@ -14,13 +20,12 @@ fn sleeping(registry: &Registry, first: &str) -> Context {
     ))
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_running_build_is_killed_and_keeps_its_log() {
-    let gateway = Gateway::start();
+async fn a_running_build_is_killed_and_keeps_its_log(site: Site<'_>) {
+    let gateway = site.gateway().start();
     let caller = gateway.caller();
     let request = v1::CreateBuildRequest {
         no_cache: true,
-        ..inline("running", &sleeping(Registry::shared(), "true"))
+        ..inline("running", &sleeping(site.registry(), "true"))
     };
     let id = caller.create(request).await;
     caller.wait_logged(&id, "asleep\n").await;
@@ -43,12 +48,11 @@ async fn a_running_build_is_killed_and_keeps_its_log() {
     assert_eq!(caller.cancel(&id).await, BuildStatus::Cancelled);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_pending_build_is_cancelled_without_ever_running() {
-    let counter = Counter::start().await;
-    let gateway = Gateway::builder().setting("builds_running_max", 1).start();
+async fn a_pending_build_is_cancelled_without_ever_running(site: Site<'_>) {
+    let counter = Counter::start_on(site.host()).await;
+    let gateway = site.gateway().setting("builds_running_max", 1).start();
     let caller = gateway.caller();
-    let registry = Registry::shared();
+    let registry = site.registry();
     let busy = caller.create(inline("busy", &sleeping(registry, "true"))).await;
     caller.wait_running(&busy).await;
     let visit = format!("wget -q -O - {}", counter.url("pending"));
@@ -75,9 +79,8 @@ async fn a_pending_build_is_cancelled_without_ever_running() {
     assert_eq!(counter.visits("pending"), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_build_that_ended_stays_as_it_is() {
-    let gateway = Gateway::start();
+async fn a_build_that_ended_stays_as_it_is(site: Site<'_>) {
+    let gateway = site.gateway().start();
     let caller = gateway.caller();
     let build = caller.succeed(inline("done", &Context::scratch(""))).await;
     assert_eq!(caller.cancel(&build.id).await, BuildStatus::Succeeded);

@@ -1,7 +1,12 @@
 //! Build args reach the Dockerfile; secret ones reach nothing else.
 
 use ignite_proto::v1;
-use ignite_tests::{caller::inline, context::Context, gateway::Gateway, image::Image, registry::Registry};
+use ignite_tests::{at_each_site, caller::inline, context::Context, image::Image, site::Site};
+
+at_each_site! {
+    build_args_reach_from_lines_and_steps,
+    a_secret_arg_reaches_the_step_but_neither_record_nor_log_nor_disk,
+}
 
 fn with_args(request: v1::CreateBuildRequest, args: &[(&str, &str)]) -> v1::CreateBuildRequest {
     v1::CreateBuildRequest {
@@ -13,10 +18,9 @@ fn with_args(request: v1::CreateBuildRequest, args: &[(&str, &str)]) -> v1::Crea
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn build_args_reach_from_lines_and_steps() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+async fn build_args_reach_from_lines_and_steps(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let context = Context::new(
         "ARG BASE\n\
          FROM ${BASE}\n\
@@ -42,11 +46,10 @@ async fn build_args_reach_from_lines_and_steps() {
     assert_eq!(image.run(), format!("1.2.3|by-the-file|{awkward}"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_secret_arg_reaches_the_step_but_neither_record_nor_log_nor_disk() {
+async fn a_secret_arg_reaches_the_step_but_neither_record_nor_log_nor_disk(site: Site<'_>) {
     const SECRET: &str = "hunter2-hunter2-hunter2";
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let caller = gateway.caller();
     let context = Context::new(&format!(
         "FROM {}\nARG NPM_TOKEN\nRUN echo \"token $NPM_TOKEN, length ${{#NPM_TOKEN}}\"\n",

@@ -3,17 +3,15 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ignite_proto::v1;
-use ignite_tests::{
-    caller::inline,
-    context::Context,
-    gateway::{Gateway, READ_WRITE},
-    registry::Registry,
-};
+use ignite_tests::{at_each_site, caller::inline, context::Context, gateway::READ_WRITE, site::Site};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_second_build_uses_cached_steps_unless_told_not_to_or_of_another_organization() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+at_each_site! {
+    a_second_build_uses_cached_steps_unless_told_not_to_or_of_another_organization,
+}
+
+async fn a_second_build_uses_cached_steps_unless_told_not_to_or_of_another_organization(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos();
     // A step that no other test has run, so that the first build cannot find it.
     let context = Context::new(&format!("FROM {}\nRUN echo {now} > /when\n", registry.busybox()));

@@ -5,12 +5,17 @@ use std::{
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
 };
 
-use ignite_tests::{caller::inline, context::Context, gateway::Gateway, image::Image, registry::Registry};
+use ignite_tests::{at_each_site, caller::inline, context::Context, image::Image, site::Site};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn links_modes_and_names_survive() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+at_each_site! {
+    links_modes_and_names_survive,
+    what_dockerignore_names_stays_out,
+    a_step_sees_neither_the_machine_nor_the_gateway,
+}
+
+async fn links_modes_and_names_survive(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let context = Context::new("FROM scratch\nCOPY tree /tree\n")
         .folder("tree", 0o755)
         .file_with_mode("tree/private", "p", 0o600)
@@ -49,10 +54,9 @@ async fn links_modes_and_names_survive() {
     assert_eq!(fs::metadata(image.path("tree/script")).unwrap().uid(), 0);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_dockerignore_names_stays_out() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+async fn what_dockerignore_names_stays_out(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let context = Context::new("FROM scratch\nCOPY . /context/\n")
         .file(
             ".dockerignore",
@@ -84,10 +88,9 @@ async fn what_dockerignore_names_stays_out() {
 }
 
 /// A build's steps must not be able to change what the machine has.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_step_sees_neither_the_machine_nor_the_gateway() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+async fn a_step_sees_neither_the_machine_nor_the_gateway(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let marker = tempfile::NamedTempFile::new().unwrap();
     let context = Context::new(&format!(
         "FROM {}\n\

@@ -2,13 +2,21 @@
 
 use ignite_proto::v1;
 use ignite_tests::{
+    at_each_site,
     caller::git,
     context::Context,
     gateway::Gateway,
     git_server::{GitServer, Repository},
     image::Image,
-    registry::Registry,
+    site::Site,
 };
+
+at_each_site! {
+    branch_tag_commit_and_default_are_resolved,
+    a_folder_of_a_repository_is_the_context,
+    submodules_come_along,
+    what_cannot_be_fetched_says_why,
+}
 
 /// A repository whose image prints `message`.
 fn printing(message: &str) -> Context {
@@ -18,6 +26,7 @@ fn printing(message: &str) -> Context {
 }
 
 async fn builds(
+    site: Site<'_>,
     gateway: &Gateway,
     name: &str,
     repository: &Repository,
@@ -25,13 +34,12 @@ async fn builds(
 ) -> (v1::Build, String) {
     let request = git(name, repository.url(), reference, "");
     let build = gateway.caller().succeed(request).await;
-    let printed = Image::pull(Registry::shared(), &build.image_refs[0]).run();
+    let printed = Image::pull(site.registry(), &build.image_refs[0]).run();
     (build, printed)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn branch_tag_commit_and_default_are_resolved() {
-    let (gateway, server) = (Gateway::start(), GitServer::start());
+async fn branch_tag_commit_and_default_are_resolved(site: Site<'_>) {
+    let (gateway, server) = (site.gateway().start(), site.git_server());
     let repository = server.repository("app.git");
     let first = repository.commit(&printing("first"));
     repository.tag("v1.0");
@@ -45,7 +53,7 @@ async fn branch_tag_commit_and_default_are_resolved() {
         ("by-tag", "v1.0", &first, "first"),
         ("by-commit", first.as_str(), &first, "first"),
     ] {
-        let (build, printed) = builds(&gateway, name, &repository, reference).await;
+        let (build, printed) = builds(site, &gateway, name, &repository, reference).await;
         assert_eq!(
             (build.resolved_commit.as_str(), printed.as_str()),
             (commit.as_str(), message),
@@ -55,9 +63,8 @@ async fn branch_tag_commit_and_default_are_resolved() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_folder_of_a_repository_is_the_context() {
-    let (gateway, server) = (Gateway::start(), GitServer::start());
+async fn a_folder_of_a_repository_is_the_context(site: Site<'_>) {
+    let (gateway, server) = (site.gateway().start(), site.git_server());
     let repository = server.repository("mono.git");
     repository.commit(
         &Context::default()
@@ -71,7 +78,7 @@ async fn a_folder_of_a_repository_is_the_context() {
     );
     let request = git("folder", repository.url(), "main", "services/one");
     let build = gateway.caller().succeed(request).await;
-    let image = Image::pull(Registry::shared(), &build.image_refs[0]);
+    let image = Image::pull(site.registry(), &build.image_refs[0]);
     assert_eq!(
         std::fs::read_to_string(image.path("message")).unwrap(),
         "of the service"
@@ -79,9 +86,8 @@ async fn a_folder_of_a_repository_is_the_context() {
     assert!(!image.path(".git").exists());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn submodules_come_along() {
-    let (gateway, server) = (Gateway::start(), GitServer::start());
+async fn submodules_come_along(site: Site<'_>) {
+    let (gateway, server) = (site.gateway().start(), site.git_server());
     let part = server.repository("part.git");
     part.commit(&Context::default().file("message", "of the part"));
     let whole = server.repository("whole.git");
@@ -92,13 +98,12 @@ async fn submodules_come_along() {
         )
         .busybox(),
     );
-    let (_, printed) = builds(&gateway, "whole", &whole, "main").await;
+    let (_, printed) = builds(site, &gateway, "whole", &whole, "main").await;
     assert_eq!(printed, "of the part");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_fetched_says_why() {
-    let (gateway, server) = (Gateway::start(), GitServer::start());
+async fn what_cannot_be_fetched_says_why(site: Site<'_>) {
+    let (gateway, server) = (site.gateway().start(), site.git_server());
     let public = server.repository("app.git");
     public.commit(&printing("here"));
     let private = server.repository("private/app.git");

@@ -2,13 +2,19 @@
 
 use ignite_proto::v1::{self, create_build_request::Source};
 use ignite_tests::{
+    at_each_site,
     caller::{git, inline, request},
     context::Context,
-    gateway::Gateway,
-    git_server::GitServer,
     image::Image,
-    registry::Registry,
+    site::Site,
 };
+
+at_each_site! {
+    archives_inline_and_uploaded,
+    git_repositories_and_folders_of_them,
+    the_dockerfiles_own_file_wins,
+    the_clients_folder_is_packed_without,
+}
 
 const IGNORE: &str = "# not for the image\n*.log\nsecret\n!keep.log\n";
 const THERE: [&str; 2] = ["keep.log", "kept"];
@@ -26,8 +32,8 @@ fn ignoring(folder: &str, ignore_file: &str) -> Context {
         .file(&at("secret/key"), "")
 }
 
-fn check(build: &v1::Build) {
-    let image = Image::pull(Registry::shared(), &build.image_refs[0]);
+fn check(site: Site<'_>, build: &v1::Build) {
+    let image = Image::pull(site.registry(), &build.image_refs[0]);
     for there in THERE {
         let path = image.path(&format!("context/{there}"));
         assert!(path.exists(), "{}: {there} is missing", build.name);
@@ -38,26 +44,25 @@ fn check(build: &v1::Build) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn archives_inline_and_uploaded() {
-    let gateway = Gateway::start();
+async fn archives_inline_and_uploaded(site: Site<'_>) {
+    let gateway = site.gateway().start();
     let caller = gateway.caller();
     let context = ignoring("", ".dockerignore");
-    check(&caller.succeed(inline("ignored-tar", &context)).await);
+    check(site, &caller.succeed(inline("ignored-tar", &context)).await);
     let zip = request("ignored-zip", Source::ZippedCode(context.zip().into()));
-    check(&caller.succeed(zip).await);
+    check(site, &caller.succeed(zip).await);
     let uploaded = caller.upload(context.tar_gz()).await.unwrap();
     let stored = request("ignored-upload", Source::ContextId(uploaded.context_id));
-    check(&caller.succeed(stored).await);
+    check(site, &caller.succeed(stored).await);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn git_repositories_and_folders_of_them() {
-    let (gateway, server) = (Gateway::start(), GitServer::start());
+async fn git_repositories_and_folders_of_them(site: Site<'_>) {
+    let (gateway, server) = (site.gateway().start(), site.git_server());
     let caller = gateway.caller();
     let repository = server.repository("ignored.git");
     repository.commit(&ignoring("", ".dockerignore"));
     check(
+        site,
         &caller
             .succeed(git("ignored-git", repository.url(), "main", ""))
             .await,
@@ -67,27 +72,29 @@ async fn git_repositories_and_folders_of_them() {
     let mono = server.repository("ignored-mono.git");
     mono.commit(&ignoring("services/one/", ".dockerignore").file(".dockerignore", "**\n"));
     check(
+        site,
         &caller
             .succeed(git("ignored-folder", mono.url(), "main", "services/one"))
             .await,
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_dockerfiles_own_file_wins() {
-    let gateway = Gateway::start();
+async fn the_dockerfiles_own_file_wins(site: Site<'_>) {
+    let gateway = site.gateway().start();
     let context = ignoring("", "Dockerfile.dockerignore").file(".dockerignore", "kept\n");
-    check(&gateway.caller().succeed(inline("ignored-own", &context)).await);
+    check(
+        site,
+        &gateway.caller().succeed(inline("ignored-own", &context)).await,
+    );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_clients_folder_is_packed_without() {
-    let gateway = Gateway::start();
+async fn the_clients_folder_is_packed_without(site: Site<'_>) {
+    let gateway = site.gateway().start();
     let (caller, cli) = (gateway.caller(), gateway.cli());
     let (_keep, folder) = ignoring("", ".dockerignore").in_folder();
     let folder = folder.to_str().unwrap();
     let created = cli.json(&["build", "create", "ignored-cli", "--context", folder]);
     let id = created["buildId"].as_str().unwrap();
     caller.remember(id);
-    check(&caller.wait_terminal(id).await);
+    check(site, &caller.wait_terminal(id).await);
 }

@@ -1,12 +1,22 @@
 //! Real Dockerfiles become images that other tools pull and run.
 
 use ignite_proto::v1;
-use ignite_tests::{caller::inline, context::Context, gateway::Gateway, image::Image, registry::Registry};
+use ignite_tests::{
+    at_each_site, caller::inline, context::Context, image::Image, registry::Registry, site::Site,
+};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_static_binary_on_nothing_is_built_pushed_and_runs() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+at_each_site! {
+    a_static_binary_on_nothing_is_built_pushed_and_runs,
+    a_registry_with_a_certificate_of_its_own_is_trusted_when_told_to,
+    a_debian_with_users_packages_and_an_entrypoint_is_built_and_runs,
+    stages_hand_files_to_each_other,
+    every_tag_is_pushed_and_is_the_same_image,
+    a_zip_with_the_dockerfile_elsewhere_is_built,
+}
+
+async fn a_static_binary_on_nothing_is_built_pushed_and_runs(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let context = Context::scratch(r#"ENTRYPOINT ["/bin/busybox", "echo", "out of nothing"]"#);
     let archive_bytes = context.tar_gz().len();
     let build = gateway.caller().succeed(inline("scratch", &context)).await;
@@ -28,11 +38,10 @@ async fn a_static_binary_on_nothing_is_built_pushed_and_runs() {
 }
 
 /// Pushed by Kaniko and looked up by the gateway: both must trust the registry's own authority.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registry_with_a_certificate_of_its_own_is_trusted_when_told_to() {
-    let registry = Registry::over_tls();
+async fn a_registry_with_a_certificate_of_its_own_is_trusted_when_told_to(site: Site<'_>) {
+    let registry = Registry::over_tls_on(site.host());
     let settings = || {
-        Gateway::builder()
+        site.gateway()
             .registry(&registry)
             .setting("registry_insecure", "false")
     };
@@ -66,10 +75,9 @@ ENTRYPOINT ["/bin/bash", "-c", "echo $GREETING $NAME from $(id -un):$(id -gn) in
 CMD ["unused"]
 "#;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_debian_with_users_packages_and_an_entrypoint_is_built_and_runs() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+async fn a_debian_with_users_packages_and_an_entrypoint_is_built_and_runs(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let context = Context::new(&format!("FROM {}\n{DEBIAN}", registry.debian()));
     let build = gateway.caller().succeed(inline("debian", &context)).await;
 
@@ -103,10 +111,9 @@ async fn a_debian_with_users_packages_and_an_entrypoint_is_built_and_runs() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn stages_hand_files_to_each_other() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+async fn stages_hand_files_to_each_other(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let busybox = registry.busybox();
     let context = Context::new(&format!(
         "FROM {busybox} AS first\n\
@@ -129,10 +136,9 @@ async fn stages_hand_files_to_each_other() {
     assert!(!image.path("/in").exists());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_tag_is_pushed_and_is_the_same_image() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+async fn every_tag_is_pushed_and_is_the_same_image(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let request = v1::CreateBuildRequest {
         tags: vec!["v1.2".to_owned(), "stable".to_owned(), "latest".to_owned()],
         ..inline(
@@ -153,10 +159,9 @@ async fn every_tag_is_pushed_and_is_the_same_image() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_zip_with_the_dockerfile_elsewhere_is_built() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+async fn a_zip_with_the_dockerfile_elsewhere_is_built(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let context = Context::default().busybox().file("message", "zipped").file(
         "deploy/image.dockerfile",
         "FROM scratch\nCOPY busybox message /\nCMD [\"/busybox\", \"cat\", \"/message\"]\n",

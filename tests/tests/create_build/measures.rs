@@ -1,12 +1,16 @@
 //! What the record says of an image and of a context is what other tools measure.
 
 use ignite_proto::v1;
-use ignite_tests::{caller::inline, context::Context, gateway::Gateway, registry::Registry};
+use ignite_tests::{at_each_site, caller::inline, context::Context, site::Site};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn layers_and_sizes_are_those_that_skopeo_sees() {
-    let gateway = Gateway::start();
-    let registry = Registry::shared();
+at_each_site! {
+    layers_and_sizes_are_those_that_skopeo_sees,
+    a_platform_that_is_not_ours_is_in_the_image,
+}
+
+async fn layers_and_sizes_are_those_that_skopeo_sees(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let registry = site.registry();
     let dockerfile = format!(
         "FROM {}\nRUN echo one > /one\nCOPY data /data\nRUN rm /one\n",
         registry.busybox()
@@ -38,16 +42,15 @@ async fn layers_and_sizes_are_those_that_skopeo_sees() {
 }
 
 /// Nothing of it runs here, so nothing but the image's own word tells.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_platform_that_is_not_ours_is_in_the_image() {
-    let gateway = Gateway::start();
+async fn a_platform_that_is_not_ours_is_in_the_image(site: Site<'_>) {
+    let gateway = site.gateway().start();
     let request = v1::CreateBuildRequest {
         platform: "linux/arm64".to_owned(),
         ..inline("foreign", &Context::new("FROM scratch\nCOPY Dockerfile /\n"))
     };
     let build = gateway.caller().succeed(request).await;
     assert_eq!(build.platform, "linux/arm64");
-    let seen = Registry::shared().inspect(&build.image_refs[0]);
+    let seen = site.registry().inspect(&build.image_refs[0]);
     assert_eq!(
         (seen["Os"].as_str(), seen["Architecture"].as_str()),
         (Some("linux"), Some("arm64"))

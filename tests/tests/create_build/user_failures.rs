@@ -2,15 +2,22 @@
 
 use ignite_proto::v1::{self, FailureReason};
 use ignite_tests::{
+    at_each_site,
     caller::{git, inline},
     context::Context,
-    gateway::Gateway,
-    git_server::GitServer,
     registry::Registry,
+    site::Site,
 };
 
-fn on_busybox(lines: &str) -> Context {
-    Context::new(&format!("FROM {}\n{lines}\n", Registry::shared().busybox()))
+at_each_site! {
+    a_dockerfile_that_does_not_parse,
+    a_missing_dockerfile,
+    a_missing_dockerfile_in_a_repository,
+    a_step_that_fails_keeps_its_exit_code_and_its_last_words,
+    a_file_to_copy_that_is_not_there,
+    a_base_image_that_is_not_there,
+    a_registry_that_refuses_the_push,
+    a_registry_that_is_not_there,
 }
 
 /// What the builder said last must not be lost, or nobody knows why it ended.
@@ -22,10 +29,9 @@ fn ends_with_line(log: &str, start: &str) {
     );
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_dockerfile_that_does_not_parse() {
-    let gateway = Gateway::start();
-    let context = on_busybox("RUN true\nFRIM nothing\n");
+async fn a_dockerfile_that_does_not_parse(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let context = site.on_busybox("RUN true\nFRIM nothing\n");
     let (build, log) = gateway
         .caller()
         .fail(inline("syntax", &context), FailureReason::Dockerfile)
@@ -35,12 +41,11 @@ async fn a_dockerfile_that_does_not_parse() {
     assert!(build.image_refs.is_empty() && build.image_digest.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_dockerfile() {
-    let gateway = Gateway::start();
+async fn a_missing_dockerfile(site: Site<'_>) {
+    let gateway = site.gateway().start();
     let request = v1::CreateBuildRequest {
         dockerfile: "deploy/Dockerfile".to_owned(),
-        ..inline("missing", &on_busybox("RUN true"))
+        ..inline("missing", &site.on_busybox("RUN true"))
     };
     // An inline archive is looked into at once, so the call itself may say so; a build that was accepted must.
     let caller = gateway.caller();
@@ -55,9 +60,8 @@ async fn a_missing_dockerfile() {
 }
 
 /// What stands in a repository is known only once it was fetched.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_missing_dockerfile_in_a_repository() {
-    let (gateway, server) = (Gateway::start(), GitServer::start());
+async fn a_missing_dockerfile_in_a_repository(site: Site<'_>) {
+    let (gateway, server) = (site.gateway().start(), site.git_server());
     let repository = server.repository("bare.git");
     repository.commit(&Context::default().file("Containerfile", "FROM scratch\n"));
     let (build, log) = gateway
@@ -75,12 +79,11 @@ async fn a_missing_dockerfile_in_a_repository() {
     ends_with_line(&log, "Error: ");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_step_that_fails_keeps_its_exit_code_and_its_last_words() {
-    let gateway = Gateway::start();
+async fn a_step_that_fails_keeps_its_exit_code_and_its_last_words(site: Site<'_>) {
+    let gateway = site.gateway().start();
     // The only step: Kaniko stores the layer of an earlier one beside it, and says so whenever it is done.
     let context =
-        on_busybox("RUN for i in $(seq 1 2000); do echo line $i; done; printf 'last words'; exit 42");
+        site.on_busybox("RUN for i in $(seq 1 2000); do echo line $i; done; printf 'last words'; exit 42");
     let (build, log) = gateway
         .caller()
         .fail(inline("step", &context), FailureReason::UserStep)
@@ -101,10 +104,9 @@ async fn a_step_that_fails_keeps_its_exit_code_and_its_last_words() {
     assert_eq!(build.attempts, 1);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_file_to_copy_that_is_not_there() {
-    let gateway = Gateway::start();
-    let context = on_busybox("COPY not-there /there");
+async fn a_file_to_copy_that_is_not_there(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let context = site.on_busybox("COPY not-there /there");
     let (build, log) = gateway
         .caller()
         .fail(inline("copy", &context), FailureReason::UserStep)
@@ -113,10 +115,9 @@ async fn a_file_to_copy_that_is_not_there() {
     assert!(build.error.contains("not-there"), "{}", build.error);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_base_image_that_is_not_there() {
-    let gateway = Gateway::start();
-    let base = format!("{}/library/absent:1", Registry::shared().address());
+async fn a_base_image_that_is_not_there(site: Site<'_>) {
+    let gateway = site.gateway().start();
+    let base = format!("{}/library/absent:1", site.registry().address());
     let context = Context::new(&format!("FROM {base}\nRUN true\n"));
     let (build, log) = gateway
         .caller()
@@ -126,10 +127,9 @@ async fn a_base_image_that_is_not_there() {
     assert!(build.error.contains("library/absent"), "{}", build.error);
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_refuses_the_push() {
-    let registry = Registry::guarded();
-    let gateway = Gateway::builder().registry(&registry).start();
+async fn a_registry_that_refuses_the_push(site: Site<'_>) {
+    let registry = Registry::guarded_on(site.host());
+    let gateway = site.gateway().registry(&registry).start();
     let context = Context::scratch(r#"CMD ["/bin/busybox"]"#);
     let (build, log) = gateway
         .caller()
@@ -141,10 +141,9 @@ async fn a_registry_that_refuses_the_push() {
     assert!(!registry.has("acme/refused:latest"));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_not_there() {
+async fn a_registry_that_is_not_there(site: Site<'_>) {
     // Nobody listens at port 1.
-    let gateway = Gateway::builder().setting("registry", "127.0.0.1:1").start();
+    let gateway = site.gateway().setting("registry", "127.0.0.1:1").start();
     let context = Context::scratch(r#"CMD ["/bin/busybox"]"#);
     let (build, log) = gateway
         .caller()

@@ -1,19 +1,20 @@
 //! A retry is a new build from the same stored specification.
 
 use ignite_proto::v1;
-use ignite_tests::{
-    caller::inline, context::Context, counter::Counter, gateway::Gateway, registry::Registry,
-};
+use ignite_tests::{at_each_site, caller::inline, context::Context, counter::Counter, site::Site};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_retry_runs_the_same_again_with_the_real_values() {
-    let counter = Counter::start().await;
-    let gateway = Gateway::start();
+at_each_site! {
+    a_retry_runs_the_same_again_with_the_real_values,
+}
+
+async fn a_retry_runs_the_same_again_with_the_real_values(site: Site<'_>) {
+    let counter = Counter::start_on(site.host()).await;
+    let gateway = site.gateway().start();
     let caller = gateway.caller();
     // Fails the first time only; needs the secret both times.
     let context = Context::new(&format!(
         "FROM {}\nARG API_TOKEN\nRUN test \"$API_TOKEN\" = sesame-open-sesame && test $(wget -q -O - {}) -gt 1\n",
-        Registry::shared().busybox(),
+        site.registry().busybox(),
         counter.url("attempt"),
     ));
     let mut request = v1::CreateBuildRequest {

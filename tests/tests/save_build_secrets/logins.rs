@@ -3,12 +3,19 @@
 
 use ignite_proto::v1::{self, FailureReason};
 use ignite_tests::{
+    at_each_site,
     caller::{Caller, git, inline},
     context::Context,
     gateway::Gateway,
-    git_server::{self, GitServer},
+    git_server,
     registry::Registry,
+    site::Site,
 };
+
+at_each_site! {
+    a_registry_that_asks_for_a_login_gets_the_organizations_own,
+    a_private_repository_is_fetched_with_the_stored_login_and_no_other,
+}
 
 const WRONG: &str = "expired-since-yesterday";
 
@@ -25,10 +32,9 @@ async fn refused(caller: &Caller, request: v1::CreateBuildRequest, reason: Failu
     build
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_asks_for_a_login_gets_the_organizations_own() {
-    let registry = Registry::guarded();
-    let gateway = Gateway::builder().registry(&registry).start();
+async fn a_registry_that_asks_for_a_login_gets_the_organizations_own(site: Site<'_>) {
+    let registry = Registry::guarded_on(site.host());
+    let gateway = site.gateway().registry(&registry).start();
     let caller = gateway.caller();
     let context = Context::scratch(r#"CMD ["/bin/busybox"]"#);
     let login = |password: &str| v1::SaveBuildSecretsRequest {
@@ -51,12 +57,11 @@ async fn a_registry_that_asks_for_a_login_gets_the_organizations_own() {
     refused(&other, inline("app", &context), FailureReason::PushDenied).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_private_repository_is_fetched_with_the_stored_login_and_no_other() {
-    let server = GitServer::start();
+async fn a_private_repository_is_fetched_with_the_stored_login_and_no_other(site: Site<'_>) {
+    let server = site.git_server();
     let repository = server.repository("private/app.git");
     let commit = repository.commit(&Context::scratch(r#"CMD ["/bin/busybox"]"#));
-    let gateway = Gateway::start();
+    let gateway = site.gateway().start();
     let caller = gateway.caller();
     let request = || git("private", repository.url(), "main", "");
     let login = |hosts: &[&str], password: &str| v1::SaveBuildSecretsRequest {

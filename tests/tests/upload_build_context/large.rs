@@ -4,12 +4,16 @@ use std::fs;
 
 use ignite_proto::v1::create_build_request::Source;
 use ignite_tests::{
+    at_each_site,
     caller::request,
     context::{Context, noise},
-    gateway::Gateway,
     image::Image,
-    registry::Registry,
+    site::Site,
 };
+
+at_each_site! {
+    three_hundred_megabytes_are_uploaded_and_built,
+}
 
 const PARTS: u64 = 10;
 const PART_BYTES: usize = 30 << 20;
@@ -22,9 +26,8 @@ fn peak_bytes(pid: u32) -> u64 {
     line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn three_hundred_megabytes_are_uploaded_and_built() {
-    let gateway = Gateway::start();
+async fn three_hundred_megabytes_are_uploaded_and_built(site: Site<'_>) {
+    let gateway = site.gateway().start();
     let caller = gateway.caller();
     let mut context =
         Context::new("FROM scratch\nCOPY busybox parts/0 /\nCMD [\"/busybox\", \"sha256sum\", \"/0\"]\n")
@@ -45,7 +48,7 @@ async fn three_hundred_megabytes_are_uploaded_and_built() {
         .await;
     let context_bytes = u64::try_from(build.metrics.unwrap().context_size_bytes).unwrap();
     assert!(context_bytes > PARTS * PART_BYTES as u64);
-    let image = Image::pull(Registry::shared(), &build.image_refs[0]);
+    let image = Image::pull(site.registry(), &build.image_refs[0]);
     assert_eq!(fs::read(image.path("/0")).unwrap(), noise(PART_BYTES, 1));
     assert!(image.run().ends_with("  /0"));
 }

@@ -192,18 +192,16 @@ impl<'a> Sandbox<'a> {
     }
 
     fn env(&self) -> Vec<String> {
-        let own = [
-            ("USER", "root"),
-            ("HOME", "/root"),
-            // How Kaniko knows that it is in a container and may overwrite its root.
-            ("container", "oci"),
-        ];
         let secret = self.secret_env.iter();
         let mut env: BTreeMap<String, String> = secret
             .map(|(name, value)| (name.clone(), value.reveal().to_owned()))
             .collect();
         env.extend(self.config.env.clone());
-        let own = own.into_iter().chain(container::ENVIRONMENT);
+        let own = kaniko::ENVIRONMENT
+            .into_iter()
+            .chain(container::ENVIRONMENT)
+            // How Kaniko knows that it is in a container and may overwrite its root.
+            .chain([("container", "oci")]);
         env.extend(own.map(|(name, value)| (name.to_owned(), value.to_owned())));
         env.into_iter()
             .map(|(name, value)| format!("{name}={value}"))
@@ -382,6 +380,9 @@ mod tests {
         let spec = spec(&config());
         let env = spec["process"]["env"].as_array().unwrap();
         assert!(env.contains(&json!("TOKEN=hunter2")));
+        for (name, value) in kaniko::ENVIRONMENT {
+            assert!(env.contains(&json!(format!("{name}={value}"))), "{name}");
+        }
         assert_eq!(spec.to_string().matches("hunter2").count(), 1);
         assert!(!spec.to_string().contains("/evil"));
     }

@@ -14,6 +14,7 @@ use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep, sleep_until, timeout},
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     lines::Lines,
@@ -76,9 +77,13 @@ pub fn follow<S: Source + 'static>(
         backoff: BACKOFF_MIN,
         items,
     };
-    // Nothing of it is left once the stream is dropped.
-    let work = stream::once(follower.run()).filter_map(|_| async { None });
-    stream::select(stream::poll_fn(move |context| received.poll_recv(context)), work).boxed()
+    // Reads on while nobody takes, and no longer than somebody might.
+    let reading = AbortOnDropHandle::new(tokio::spawn(follower.run()));
+    stream::poll_fn(move |context| {
+        let _reading = &reading;
+        received.poll_recv(context)
+    })
+    .boxed()
 }
 
 struct Follower<S> {
@@ -215,21 +220,33 @@ impl<S: Source> Follower<S> {
         };
         let end = match opened {
             Err(error) => End::Failed(error),
-            Ok(mut bytes) => loop {
-                let chunk = match self.next(&mut bytes).await {
-                    None => break End::Idle,
-                    Some(None) => break End::Whole,
-                    Some(Some(Err(error))) => break End::Failed(error),
-                    Some(Some(Ok(chunk))) => chunk,
-                };
-                lines.push(&chunk);
-                let stopped = take(&mut lines, &mut taker);
-                has_news |= self.pass_on(&mut taker).await?;
-                if let Some(end) = stopped {
-                    break end;
+            Ok(mut bytes) => {
+                let items = self.items.clone();
+                loop {
+                    // The kubelet sends each line by itself. Whoever takes them slowly gets many at once.
+                    let next = tokio::select! {
+                        biased;
+                        room = items.reserve(), if taker.has_items() => {
+                            drop(room);
+                            has_news |= self.pass_on(&mut taker).await?;
+                            continue;
+                        }
+                        next = self.next(&mut bytes), if !taker.is_full() => next,
+                    };
+                    let chunk = match next {
+                        None => break End::Idle,
+                        Some(None) => break End::Whole,
+                        Some(Some(Err(error))) => break End::Failed(error),
+                        Some(Some(Ok(chunk))) => chunk,
+                    };
+                    lines.push(&chunk);
+                    if let Some(end) = take(&mut lines, &mut taker) {
+                        break end;
+                    }
                 }
-            },
+            }
         };
+        has_news |= self.pass_on(&mut taker).await?;
         // A last line that nothing ended: its container was killed. Elsewhere it comes again, whole.
         let end = match end {
             End::Whole if is_over && !query.follow => match lines.finish() {

@@ -127,6 +127,24 @@ async fn what_is_missing_at_the_very_end_is_told() {
     assert_eq!(text(&all(&kubelet, Standing::Over, last(&seen)).await), "");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_is_slow_gets_many_lines_at_once() {
+    let kubelet = Kubelet::new(1, 0);
+    for n in 0..5000_u64 {
+        kubelet.print(5 * SECOND + n, "a line", true);
+    }
+    kubelet.end();
+    let (_sender, standing) = watch::channel(Standing::Over);
+    let mut items = follow(kubelet, standing, RawCursor::START, Options::default());
+    let mut seen = Vec::new();
+    while let Some(item) = items.next().await {
+        seen.push(item);
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(text(&seen).len(), 5000 * "a line\n".len());
+    assert!(seen.len() < 10, "{} items", seen.len());
+}
+
 /// One question is enough, and the container's last line ends it: the stream itself may go on.
 #[tokio::test(start_paused = true)]
 async fn a_log_costs_one_question() {
