@@ -3,7 +3,10 @@
 //! Each build prints numbered lines and is counted where it begins and where it pushes: so a test sees whether it ran once, pushed once,
 //! and lost nothing of its log.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use ignite_proto::v1::{self, BuildStatus};
 use ignite_tests::{
@@ -24,7 +27,7 @@ const EVICTED_WITHIN: Duration = Duration::from_secs(90);
 /// How long after its last word a node counts as lost: 40 s until its controller says so, a minute until the gateway believes it.
 const LOST_WITHIN: Duration = Duration::from_secs(180);
 /// What stands in a log where a part of it is gone.
-const GAP: &str = "[ignite] the cluster lost part of the log here";
+const GAP: &str = "[ignite] the cluster lost ";
 
 /// A gateway on a cluster that is this test's alone.
 struct Scene<'a> {
@@ -210,6 +213,57 @@ async fn a_build_outlives_the_gateway_and_the_api_server_together() {
     scene.gateway.restart();
     scene.caller = scene.gateway.caller();
     scene.is_whole(&long).await;
+    scene.leaves_nothing().await;
+}
+
+/// The kubelet keeps a file and the one before, and looks every three seconds: what it has not sent by then is lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fast_log_that_is_rotated_all_the_time_comes_whole_or_says_what_is_missing() {
+    const BURSTS: usize = 20;
+    const BURST_LINES: usize = 50_000;
+    let cluster = Cluster::alone();
+    let _settings = cluster.kubelet_settings(
+        "containerLogMaxSize: 64Ki\ncontainerLogMaxFiles: 2\ncontainerLogMonitorInterval: 3s",
+    );
+    let scene = Scene::start(&cluster).await;
+    let script = format!(
+        "BEGIN {{ for (i = 0; i < {BURSTS}; i++) {{ for (j = 0; j < {BURST_LINES}; j++) \
+         printf \"line-%d-\\n\", i * {BURST_LINES} + j; system(\"sleep 0.5\") }} }}"
+    );
+    let request = v1::CreateBuildRequest {
+        no_cache: true,
+        ..inline("rotated", &dockerfile(&cluster, &format!("RUN awk '{script}'\n")))
+    };
+    let began = Instant::now();
+    let build = scene.caller.succeed(request).await;
+    let log = scene.caller.log(&build.id).await;
+    let mut next = 0;
+    let mut gaps = 0;
+    // Told as lost, and not yet seen to be missing.
+    let mut lost_bytes = 0;
+    for line in log.lines() {
+        if let Some(told) = line.strip_prefix(GAP) {
+            let (bytes, _) = told.split_once(" bytes of the log here").expect(line);
+            lost_bytes += bytes.parse::<usize>().unwrap();
+            gaps += 1;
+        } else if let Some(number) = numbers(line).first() {
+            let missing: usize = (next..*number).map(|n| format!("line-{n}-\n").len()).sum();
+            assert_eq!(missing, lost_bytes, "before line {number}");
+            (next, lost_bytes) = (number + 1, 0);
+        }
+    }
+    let missing: usize = (next..BURSTS * BURST_LINES)
+        .map(|n| format!("line-{n}-\n").len())
+        .sum();
+    assert!(
+        lost_bytes >= missing,
+        "{lost_bytes} told and {missing} missing at the end"
+    );
+    println!(
+        "{} MB in {:?}, with {gaps} gaps",
+        log.len() / 1_000_000,
+        began.elapsed()
+    );
     scene.leaves_nothing().await;
 }
 
