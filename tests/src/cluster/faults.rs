@@ -89,14 +89,14 @@ impl Cluster {
         KubeletSettings { cluster: self }
     }
 
-    /// Leaves the kubelet with less disk than it wants to have free: it evicts pods. Takes [`FILLED_BYTES`] of the machine's.
+    /// Leaves a kubelet that is just started with less disk than it wants to have free. Takes [`FILLED_BYTES`] of the machine's.
     pub fn short_of_disk(&self) -> DiskShortage<'_> {
         let disk = statvfs(STATE).unwrap();
         let free = disk.blocks_available() * disk.fragment_size();
-        let threshold = free - FILLED_BYTES / 2;
-        let settings = self.kubelet_settings(&format!("evictionHard: {{nodefs.available: '{threshold}'}}"));
         let file = tempfile::tempfile_in(STATE).unwrap();
         posix_fallocate(&file, 0, i64::try_from(FILLED_BYTES).unwrap()).unwrap();
+        let threshold = free - FILLED_BYTES / 2;
+        let settings = self.kubelet_settings(&format!("evictionHard: {{nodefs.available: '{threshold}'}}"));
         DiskShortage {
             _file: file,
             _settings: settings,

@@ -226,7 +226,7 @@ impl Follower {
                     .await?;
                 }
                 Item::Fetched(Ok(report)) if container == FETCH => {
-                    self.send(RunEvent::Fetched(report)).await?
+                    self.send(RunEvent::Fetched(report)).await?;
                 }
                 Item::Fetched(Err(error)) if container == FETCH => failed = Some(error),
                 // Kaniko fetches nothing.

@@ -172,16 +172,6 @@ impl Taker {
         self.items.len() > 1
     }
 
-    /// Whether there is anything to pass on.
-    pub(super) fn has_items(&self) -> bool {
-        !self.items.is_empty() || !self.bytes.is_empty()
-    }
-
-    /// There is so much to pass on that no more should be taken before.
-    pub(super) fn is_full(&self) -> bool {
-        self.items.len() > 1
-    }
-
     /// All there is to pass on by now.
     pub(super) fn items(&mut self) -> Vec<Item> {
         self.flush();
