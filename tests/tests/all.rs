@@ -88,6 +88,7 @@ mod operator {
     mod backup;
     mod configuration;
     mod daemon_log;
+    mod guide;
     mod metrics;
     mod outbox;
 }
