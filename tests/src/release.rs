@@ -141,8 +141,8 @@ impl<'a> Release<'a> {
         self.namespace.name()
     }
 
-    /// The pods of gateways that are ready.
-    pub fn active(&self) -> Vec<String> {
+    /// The pods of gateways that are ready: their names and uids. One that takes another's place may have its name.
+    pub fn active(&self) -> Vec<(String, String)> {
         let ours = [
             "--namespace",
             self.namespace.name(),
@@ -152,8 +152,9 @@ impl<'a> Release<'a> {
         let pods = self.cluster.get(&[&["pods"], &ours[..]].concat());
         let pods = pods["items"].as_array().unwrap().iter();
         let ready = pods.filter(|pod| pod["status"]["containerStatuses"][0]["ready"] == true);
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         ready
-            .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+            .map(|pod| (text(&pod["metadata"]["name"]), text(&pod["metadata"]["uid"])))
             .collect()
     }
 

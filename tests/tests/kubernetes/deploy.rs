@@ -15,7 +15,7 @@ use ignite_tests::{
 };
 use serde_json::json;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_secs(120);
 
 /// Builds deploy/image with a gateway and pushes it to where the cluster's node pulls from; returns its reference.
 fn build_itself(cluster: &Cluster) -> String {
@@ -172,7 +172,7 @@ async fn a_standby_takes_over_in_the_cluster() {
     cluster.kubectl(&[
         "delete",
         "pod",
-        &first[0],
+        &first[0].0,
         "--namespace",
         release.namespace(),
         "--force",
