@@ -152,7 +152,7 @@ impl<'a> Release<'a> {
         let pods = self.cluster.get(&[&["pods"], &ours[..]].concat());
         let pods = pods["items"].as_array().unwrap().iter();
         let ready = pods.filter(|pod| pod["status"]["containerStatuses"][0]["ready"] == true);
-        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
         ready
             .map(|pod| (text(&pod["metadata"]["name"]), text(&pod["metadata"]["uid"])))
             .collect()

@@ -219,9 +219,13 @@ async fn what_is_announced_of_builds_holds_no_secret() {
             (bodies.len() > short.len()).then_some(bodies)
         })
         .await;
+        let masked = bodies
+            .iter()
+            .filter(|body| body.to_string().contains("***"))
+            .count();
+        assert!(masked >= failed, "{what}: {masked} of {bodies:#?}");
         for body in &bodies {
             let text = body.to_string();
-            assert_eq!(text.contains("succeeded"), !text.contains("***"), "{text}");
             scene.look_at(&format!("what {what} was told"), text.as_bytes());
             scene.look_at(&format!("the texts that {what} was told"), &texts(body));
         }
