@@ -42,6 +42,9 @@ const EVENTS_MAX: usize = 8;
 /// Between looks at a pod whose standing changes with time alone.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(1);
 
+/// Exit codes from here on are signals'.
+const SIGNALED: i32 = 128;
+
 /// A run's containers in the order in which they run: cursors name them by their index.
 const CONTAINERS: [&str; 2] = [FETCH_CONTAINER, BUILD_CONTAINER];
 const FETCH: u16 = 0;
@@ -269,7 +272,7 @@ async fn tell_standing(mut changes: PodReceiver, container: &str, teller: watch:
         let before = *teller.borrow();
         let standing = standing(pod.as_deref(), container, before);
         teller.send_if_modified(|known| std::mem::replace(known, standing) != standing);
-        if matches!(standing, Standing::Over | Standing::Never) {
+        if matches!(standing, Standing::Over { .. } | Standing::Never) {
             return;
         }
         changed(&mut changes).await;
@@ -282,14 +285,16 @@ fn standing(pod: Option<&Pod>, container: &str, before: Standing) -> Standing {
     if let Some(over) = state.and_then(|state| state.terminated.as_ref()) {
         // One that was never made has ended as well, without a word.
         return match over.container_id {
-            Some(_) => Standing::Over,
+            Some(_) => Standing::Over {
+                was_killed: over.exit_code >= SIGNALED || over.reason.as_deref() == Some("OOMKilled"),
+            },
             None => Standing::Never,
         };
     }
     let is_over = pod.is_none_or(|pod| end::of(pod, clock::now_ms()).is_some());
     let is_running = before == Standing::Running || state.is_some_and(|state| state.running.is_some());
     match (is_running, is_over) {
-        (true, true) => Standing::Over,
+        (true, true) => Standing::Over { was_killed: true },
         (true, false) => Standing::Running,
         (false, true) => Standing::Never,
         (false, false) => Standing::Waiting,

@@ -2,7 +2,8 @@
 //!
 //! An answer begins a little before what was taken, or, where something is missing then, with the oldest line there is: what is
 //! still missing is lost. It is over with the container's own last line; where there is none, because it was killed, with an answer
-//! from the oldest line on in which nothing was new.
+//! from the oldest line on in which nothing was new. One that ended by itself has printed a last line: if that does not come, the
+//! container runtime has lost it.
 
 use std::time::Duration;
 
@@ -30,8 +31,10 @@ pub enum Standing {
     /// It may start yet.
     Waiting,
     Running,
-    /// It has ended.
-    Over,
+    /// It has ended. Whoever was not killed has printed a last line.
+    Over {
+        was_killed: bool,
+    },
     /// It will never run.
     Never,
 }
@@ -164,7 +167,7 @@ impl<S: Source> Follower<S> {
             let is_all = is_over && !query.follow && from_oldest && matches!(answer.end, End::Whole);
             match answer.end {
                 End::Stopped(Stop::End) => return Ok(()),
-                _ if is_all && answer.is_found && !answer.has_news => return Ok(()),
+                _ if is_all && self.was_killed() && answer.is_found && !answer.has_news => return Ok(()),
                 _ if is_over && self.is_given_up(&answer, from_oldest) => return self.lose_the_rest().await,
                 // What was written by a clock that was set back may have been left out.
                 End::Stopped(Stop::Missing) | End::Idle => self.from_oldest = true,
@@ -187,7 +190,7 @@ impl<S: Source> Follower<S> {
     fn is_given_up(&mut self, answer: &Answer, from_oldest: bool) -> bool {
         let is_there = match &answer.end {
             End::Failed(SourceError::Refused { .. }) | End::Stray(_) => false,
-            End::Whole => answer.is_found || !from_oldest,
+            End::Whole => !from_oldest || answer.is_found && self.was_killed(),
             // Nobody was asked whether the log is there, or there is more to do.
             End::Failed(SourceError::Unreachable(_)) | End::Idle | End::Stopped(_) => return false,
         };
@@ -307,7 +310,7 @@ impl<S: Source> Follower<S> {
         loop {
             match self.now() {
                 Standing::Never => return false,
-                Standing::Running | Standing::Over => return true,
+                Standing::Running | Standing::Over { .. } => return true,
                 Standing::Waiting => {}
             }
             if self.standing.changed().await.is_err() {
@@ -318,7 +321,11 @@ impl<S: Source> Follower<S> {
     }
 
     fn is_over(&self) -> bool {
-        self.now() == Standing::Over
+        matches!(self.now(), Standing::Over { .. })
+    }
+
+    fn was_killed(&self) -> bool {
+        self.now() == Standing::Over { was_killed: true }
     }
 
     fn now(&self) -> Standing {

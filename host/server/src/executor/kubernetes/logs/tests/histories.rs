@@ -98,7 +98,9 @@ async fn write(kubelet: Kubelet, manner: Manner, standing: watch::Sender<Standin
     }
     kubelet.end();
     sleep(Duration::from_millis(random.random_range(0..2000))).await;
-    standing.send_replace(Standing::Over);
+    standing.send_replace(Standing::Over {
+        was_killed: manner.is_killed,
+    });
     // As long as the pod is watched.
     standing.closed().await;
 }

@@ -11,6 +11,8 @@ use super::{
 };
 use crate::executor::RawCursor;
 
+const OVER: Standing = Standing::Over { was_killed: true };
+
 fn text(items: &[Item]) -> String {
     let text = items.iter().map(|item| match item {
         Item::Output { bytes, .. } => String::from_utf8_lossy(bytes).into_owned(),
@@ -63,14 +65,14 @@ async fn a_pod_that_is_gone_leaves_a_gap_once() {
         kubelet.refuse(gone());
     }
     kubelet.end();
-    sender.send_replace(Standing::Over);
+    sender.send_replace(OVER);
     let began = Instant::now();
     while let Some(item) = items.next().await {
         seen.push(item);
     }
     assert_eq!(text(&seen), "one\n[None Some(5000) None]");
     assert!(began.elapsed() >= Options::default().patience);
-    assert_eq!(text(&all(&kubelet, Standing::Over, last(&seen)).await), "");
+    assert_eq!(text(&all(&kubelet, OVER, last(&seen)).await), "");
 }
 
 #[tokio::test(start_paused = true)]
@@ -81,10 +83,7 @@ async fn an_api_server_that_is_away_is_waited_for() {
     for _ in 0..200 {
         kubelet.refuse(SourceError::Unreachable("connection refused".to_owned()));
     }
-    assert_eq!(
-        text(&all(&kubelet, Standing::Over, RawCursor::START).await),
-        "one\n"
-    );
+    assert_eq!(text(&all(&kubelet, OVER, RawCursor::START).await), "one\n");
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +106,7 @@ async fn what_was_rotated_before_anybody_came_is_told_to_the_byte() {
     kubelet.rotate();
     kubelet.print(90 * SECOND, "two", true);
     kubelet.end();
-    let seen = all(&kubelet, Standing::Over, RawCursor::START).await;
+    let seen = all(&kubelet, OVER, RawCursor::START).await;
     assert_eq!(text(&seen), "[Some(4) None Some(90000)]two\n");
 }
 
@@ -122,9 +121,9 @@ async fn what_is_missing_at_the_very_end_is_told() {
     kubelet.rotate();
     kubelet.print_end(7 * SECOND);
     kubelet.end();
-    let seen = all(&kubelet, Standing::Over, last(&seen)).await;
+    let seen = all(&kubelet, OVER, last(&seen)).await;
     assert_eq!(text(&seen), "[Some(4) Some(5000) Some(7000)]");
-    assert_eq!(text(&all(&kubelet, Standing::Over, last(&seen)).await), "");
+    assert_eq!(text(&all(&kubelet, OVER, last(&seen)).await), "");
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,7 +133,7 @@ async fn who_is_slow_gets_many_lines_at_once() {
         kubelet.print(5 * SECOND + n, "a line", true);
     }
     kubelet.end();
-    let (_sender, standing) = watch::channel(Standing::Over);
+    let (_sender, standing) = watch::channel(OVER);
     let mut items = follow(kubelet, standing, RawCursor::START, Options::default());
     let mut seen = Vec::new();
     while let Some(item) = items.next().await {
@@ -183,9 +182,22 @@ async fn what_a_killed_container_had_begun_to_print_comes() {
     kubelet.print(5 * SECOND, "one", true);
     kubelet.write(6 * SECOND, b".4 tw");
     kubelet.end();
-    let seen = all(&kubelet, Standing::Over, RawCursor::START).await;
+    let seen = all(&kubelet, OVER, RawCursor::START).await;
     assert_eq!(text(&seen), "one\ntw");
-    assert_eq!(text(&all(&kubelet, Standing::Over, last(&seen)).await), "");
+    assert_eq!(text(&all(&kubelet, OVER, last(&seen)).await), "");
+}
+
+/// As when it ends while its runtime is away.
+#[tokio::test(start_paused = true)]
+async fn a_container_that_ended_by_itself_and_has_no_last_line_has_lost_some() {
+    let kubelet = Kubelet::new(1, 0);
+    kubelet.print(5 * SECOND, "one", true);
+    kubelet.end();
+    let ended = Standing::Over { was_killed: false };
+    let seen = all(&kubelet, ended, RawCursor::START).await;
+    assert_eq!(text(&seen), "one\n[None Some(5000) None]");
+    kubelet.print_end(6 * SECOND);
+    assert_eq!(text(&all(&kubelet, ended, last(&seen[..1])).await), "");
 }
 
 #[tokio::test(start_paused = true)]
@@ -196,7 +208,7 @@ async fn a_line_of_the_runtimes_own_is_passed_over() {
     kubelet.print(5 * SECOND, "two", true);
     kubelet.print_end(5 * SECOND);
     kubelet.end();
-    let seen = all(&kubelet, Standing::Over, RawCursor::START).await;
+    let seen = all(&kubelet, OVER, RawCursor::START).await;
     assert_eq!(text(&seen), "one\ntwo\n");
 }
 
