@@ -25,7 +25,7 @@ use std::{
 };
 
 pub use self::{
-    faults::{Component, CutOff, DiskShortage, KubeletSettings},
+    faults::{Component, CutOff, DiskShortage, GivenUp, KubeletSettings},
     watch::{PodChange, PodWatch},
 };
 use crate::{command, paths, registry::Registry};

@@ -36,12 +36,20 @@ pub struct DiskShortage<'a> {
     _settings: KubeletSettings<'a>,
 }
 
+/// While this lives, no pod may be on the node.
+#[derive(Debug)]
+pub struct GivenUp<'a> {
+    cluster: &'a Cluster,
+}
+
 /// While this lives, nothing goes through between this machine and the API server. The node itself reaches it.
 #[derive(Debug)]
 pub struct CutOff {
     rule: Vec<String>,
 }
 
+const NODE: &str = "ignite-node";
+const GIVEN_UP: &str = "ignite.test/given-up";
 /// What a shortage of disk takes, of which others may need half meanwhile.
 const FILLED_BYTES: u64 = 2 << 30;
 
@@ -103,6 +111,13 @@ impl Cluster {
         }
     }
 
+    /// Gives the node up, as an operator does, or the control plane where other nodes are left: pods on it are deleted.
+    pub fn give_up_node(&self) -> GivenUp<'_> {
+        self.must_be_alone();
+        self.kubectl(&["taint", "node", NODE, &format!("{GIVEN_UP}:NoExecute")]);
+        GivenUp { cluster: self }
+    }
+
     /// Drops every packet between this machine and the API server, open connections' too.
     pub fn cut_off(&self) -> CutOff {
         self.must_be_alone();
@@ -146,6 +161,15 @@ impl Drop for KubeletSettings<'_> {
     fn drop(&mut self) {
         fs::remove_file(settings_file()).unwrap();
         self.cluster.restart(Component::Kubelet);
+    }
+}
+
+// === impl GivenUp ===
+
+impl Drop for GivenUp<'_> {
+    fn drop(&mut self) {
+        self.cluster
+            .kubectl(&["taint", "node", NODE, &format!("{GIVEN_UP}:NoExecute-")]);
     }
 }
 

@@ -13,7 +13,7 @@ use ignite_tests::{
     caller::{Caller, inline},
     cluster::{Cluster, Component, Namespace},
     counter::Counter,
-    gateway::{Builder, Gateway},
+    gateway::Gateway,
     paths,
     wait::eventually,
 };
@@ -24,9 +24,8 @@ use super::builds::{dockerfile, on_cluster, pods, tidied};
 const SOON: Duration = Duration::from_secs(60);
 /// The kubelet looks every ten seconds whether it is short of something.
 const EVICTED_WITHIN: Duration = Duration::from_secs(90);
-/// How long after its last word a node counts as lost: most of a minute until the cluster says so, a minute until the gateway believes that
-/// nothing will be heard of the pod, another for its log.
-const LOST_WITHIN: Duration = Duration::from_secs(280);
+/// A minute until the gateway believes that nothing will be heard of a pod that was deleted, another for its log, and a slow machine.
+const LOST_WITHIN: Duration = Duration::from_secs(240);
 /// What stands in a log where a part of it is gone.
 const GAP: &str = "[ignite] the cluster lost ";
 
@@ -50,12 +49,8 @@ struct Lines {
 
 impl<'a> Scene<'a> {
     async fn start(cluster: &'a Cluster) -> Self {
-        Self::with(cluster, |builder| builder).await
-    }
-
-    async fn with(cluster: &'a Cluster, change: impl FnOnce(Builder) -> Builder) -> Self {
         let namespace = cluster.namespace("faults");
-        let gateway = change(on_cluster(cluster, namespace.name())).start();
+        let gateway = on_cluster(cluster, namespace.name()).start();
         Self {
             cluster,
             caller: gateway.caller(),
@@ -388,21 +383,14 @@ async fn a_pod_of_a_higher_priority_costs_an_attempt() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_node_costs_an_attempt() {
     let cluster = Cluster::alone();
-    let folder = tempfile::tempdir().unwrap();
-    let template = folder.path().join("pod.yaml");
-    // Five minutes are the default. At once, because a cluster that has lost its only node soon forgives it.
-    let toleration =
-        "{key: node.kubernetes.io/unreachable, operator: Exists, effect: NoExecute, tolerationSeconds: 0}";
-    fs::write(&template, format!("tolerations: [{toleration}]\n")).unwrap();
-    let scene = Scene::with(&cluster, |builder| {
-        builder.setting("kubernetes_pod_template", template.display())
-    })
-    .await;
+    let scene = Scene::start(&cluster).await;
     let lines = scene.lines("lost", 100).await;
     cluster.kill(Component::Kubelet);
+    let given_up = cluster.give_up_node();
     // What runs there runs on, and nobody can know of it.
     scene.wait_for_attempt(&lines, 2, LOST_WITHIN).await;
     cluster.start(Component::Kubelet);
+    drop(given_up);
     let build = scene.caller.wait_terminal(&lines.id).await;
     let log = scene.caller.log(&lines.id).await;
     assert_eq!(build.status(), BuildStatus::Succeeded, "{build:?}\n{log}");
