@@ -19,3 +19,4 @@ pub mod request;
 pub mod run;
 pub mod secrets;
 pub mod spec;
+pub mod text;

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use chrono::{DateTime, SecondsFormat};
-use ignite_core::{ids::OrgId, notification::NotificationId};
+use ignite_core::{ids::OrgId, notification::NotificationId, text};
 
 use super::AppError;
 use crate::{
@@ -101,20 +101,7 @@ fn line((key, row): &OutboxEntry) -> String {
         key.id,
         row.plugin,
         row.attempts,
-        plain(&row.last_error)
+        // A plugin's word, and it goes to a terminal.
+        text::line(&row.last_error)
     )
-}
-
-/// On one line: it is a plugin's word, and goes to a terminal.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        {
-            true => plain.extend(c.escape_default()),
-            false => plain.push(c),
-        }
-    }
-    plain
 }
