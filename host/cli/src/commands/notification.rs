@@ -2,9 +2,10 @@
 
 use ignite_proto::v1::{self, NotificationState};
 
-use super::{PAGE, pages, plugin::client, say_there_are_more};
+use super::{pages, plugin::client, say_there_are_more};
 use crate::{
     args::{
+        CallTimeout,
         notification::{NotificationCommand, ReplayArgs},
         plugin::PageArgs,
     },
@@ -43,7 +44,7 @@ async fn list(settings: &Settings, args: PageArgs) -> Result<()> {
 async fn replay(settings: &Settings, args: ReplayArgs) -> Result<()> {
     let client = client(settings).await?;
     let ids = match args.dead {
-        true => dead(&client).await?,
+        true => dead(&client, args.timeout).await?,
         false => args.ids,
     };
     let mut replayed = v1::ListNotificationsResponse::default();
@@ -61,21 +62,25 @@ async fn replay(settings: &Settings, args: ReplayArgs) -> Result<()> {
 }
 
 /// The ids of all that were given up.
-async fn dead(client: &Client) -> Result<Vec<String>> {
+async fn dead(client: &Client, timeout: CallTimeout) -> Result<Vec<String>> {
+    let all = PageArgs {
+        limit: None,
+        cursor: None,
+        all: true,
+        timeout,
+    };
     let mut ids = Vec::new();
-    let mut cursor = String::new();
-    loop {
+    pages(all, async |limit, cursor| {
         let page = client
-            .list_notifications(v1::ListNotificationsRequest { limit: PAGE, cursor })
+            .list_notifications(v1::ListNotificationsRequest { limit, cursor })
             .await?;
         let dead = page
             .notifications
             .into_iter()
             .filter(|notification| notification.state() == NotificationState::Dead);
         ids.extend(dead.map(|notification| notification.id));
-        if page.next_cursor.is_empty() {
-            return Ok(ids);
-        }
-        cursor = page.next_cursor;
-    }
+        Ok(page.next_cursor)
+    })
+    .await?;
+    Ok(ids)
 }
