@@ -6,7 +6,7 @@
 use std::{
     future::Future,
     io::{self, Write},
-    sync::{Arc, OnceLock, PoisonError, RwLock},
+    sync::{Arc, LazyLock, PoisonError, RwLock},
 };
 
 use ignite_core::redact::Redactor;
@@ -119,17 +119,13 @@ fn strings_without(redactor: &Redactor, value: Value) -> Value {
 }
 
 fn with_redactor<T>(work: impl Fn(&Redactor) -> T) -> T {
-    static TOKENS_ONLY: OnceLock<Redactor> = OnceLock::new();
-    let tokens_only = || TOKENS_ONLY.get_or_init(|| Redactor::new([]));
-    let known = HIDDEN.try_with(|hidden| {
+    static TOKENS_ONLY: LazyLock<Redactor> = LazyLock::new(|| Redactor::new([]));
+    let inside = HIDDEN.try_with(|hidden| {
         let known = hidden.read().unwrap_or_else(PoisonError::into_inner);
-        known.as_ref().map(Redactor::restarted)
+        // At the very beginning of a build's task nothing is known.
+        known.as_ref().map_or_else(|| work(&TOKENS_ONLY), &work)
     });
-    match known {
-        Ok(Some(redactor)) => work(&redactor),
-        // Outside of any task of a build, and at its very beginning.
-        Ok(None) | Err(_) => work(tokens_only()),
-    }
+    inside.unwrap_or_else(|_outside| work(&TOKENS_ONLY))
 }
 
 #[cfg(test)]
