@@ -63,23 +63,22 @@ fn without(text: &str, layout: &[usize]) -> Zeroizing<Vec<u8>> {
     out
 }
 
-fn layouts(words: &[&str]) -> BTreeSet<Layout> {
+/// In an order of their own, and only as far as they are asked for: of a long text there are tens of thousands.
+fn layouts<'a>(words: &'a [&str]) -> Box<dyn Iterator<Item = Layout> + 'a> {
     let spaces = words.len().saturating_sub(1);
     if spaces <= ANY_SPACES_MAX {
-        let chosen = |which: usize| (0..spaces).filter(|space| which >> space & 1 == 1).collect();
-        return (1..1 << spaces).map(chosen).collect();
+        let chosen = move |which: usize| (0..spaces).filter(|space| which >> space & 1 == 1).collect();
+        let all: BTreeSet<Layout> = (1..1 << spaces).map(chosen).collect();
+        return Box::new(all.into_iter());
     }
-    let mut layouts = BTreeSet::new();
     let lengths: Vec<usize> = words.iter().map(|word| word.len()).collect();
     // What stands before it makes the first line any shorter; how wide the others are is not known either.
-    for first in 0..spaces {
+    Box::new((0..spaces).flat_map(move |first| {
         let behind = lengths.get(first + 1..).unwrap_or_default();
         let all: usize = behind.iter().sum::<usize>() + behind.len();
-        for width in 1..=all {
-            layouts.insert(filled(first, behind, width));
-        }
-    }
-    layouts
+        let of_first: BTreeSet<Layout> = (1..=all).map(|width| filled(first, behind, width)).collect();
+        of_first
+    }))
 }
 
 /// The first line ends at the space `first`; the words behind it fill lines of `width`.
