@@ -158,13 +158,13 @@ impl<S: Source> Follower<S> {
                 follow: !is_over,
                 since_s: (!from_oldest).then(|| self.since()),
             };
-            let answer = self.read(query, is_over).await?;
+            let answer = self.read(query).await?;
             if answer.has_news {
                 self.failing = None;
                 self.backoff = BACKOFF_MIN;
             }
             // Of an answer that was cut short, our place would not be the end.
-            let is_all = is_over && !query.follow && from_oldest && matches!(answer.end, End::Whole);
+            let is_all = is_over && from_oldest && matches!(answer.end, End::Whole);
             match answer.end {
                 End::Stopped(Stop::End) => return Ok(()),
                 _ if is_all && self.was_killed() && answer.is_found && !answer.has_news => return Ok(()),
@@ -213,7 +213,7 @@ impl<S: Source> Follower<S> {
     }
 
     /// Reads one answer to its end, or to where it is of no more use.
-    async fn read(&mut self, query: Query, is_over: bool) -> Result<Answer, Unheard> {
+    async fn read(&mut self, query: Query) -> Result<Answer, Unheard> {
         let mut taker = Taker::new(self.place, query.since_s.is_none());
         let mut lines = Lines::new(query.since_s.is_some());
         let mut has_news = false;
@@ -252,7 +252,7 @@ impl<S: Source> Follower<S> {
         has_news |= self.pass_on(&mut taker).await?;
         // A last line that nothing ended: its container was killed. Elsewhere it comes again, whole.
         let end = match end {
-            End::Whole if is_over && !query.follow => match lines.finish() {
+            End::Whole if !query.follow => match lines.finish() {
                 Ok(rest) => {
                     let stopped = rest.and_then(|line| taker.take(&line).err());
                     has_news |= self.pass_on(&mut taker).await?;
