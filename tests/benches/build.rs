@@ -28,6 +28,7 @@ use ignite_tests::{
     context::{Context, noise},
     gateway::Gateway,
     registry::Registry,
+    times::Times,
     wait::eventually_blocking,
 };
 
@@ -241,41 +242,5 @@ impl ByHand {
         let group = format!("by-hand-{}", std::process::id());
         assert!(text.contains(run), "the control group is not the run's");
         fs::write(&config, text.replace(run, &group)).unwrap();
-    }
-}
-
-struct Times {
-    median_ms: f64,
-    least_ms: f64,
-    most_ms: f64,
-}
-
-// === impl Times ===
-
-impl Times {
-    fn of(times: &[Duration]) -> Self {
-        let mut ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
-        ms.sort_by(f64::total_cmp);
-        let middle = ms.len() / 2;
-        let median_ms = if ms.len().is_multiple_of(2) {
-            f64::midpoint(ms[middle - 1], ms[middle])
-        } else {
-            ms[middle]
-        };
-        Self {
-            median_ms,
-            least_ms: ms[0],
-            most_ms: ms[ms.len() - 1],
-        }
-    }
-}
-
-impl std::fmt::Display for Times {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:.0} ms ({:.0} to {:.0})",
-            self.median_ms, self.least_ms, self.most_ms
-        )
     }
 }

@@ -28,6 +28,7 @@ use ignite_tests::{
     context::Context,
     gateway::Gateway,
     git_server::GitServer,
+    times::Times,
     wait::eventually,
 };
 use serde_json::{Value, json};
@@ -218,36 +219,5 @@ impl<'a> ByHand<'a> {
         ];
         self.cluster.kubectl(&[&delete[..], &whose].concat());
         took
-    }
-}
-
-struct Times {
-    median_ms: f64,
-    least_ms: f64,
-    most_ms: f64,
-}
-
-// === impl Times ===
-
-impl Times {
-    fn of(times: &[Duration]) -> Self {
-        let mut ms: Vec<f64> = times.iter().map(|time| time.as_secs_f64() * 1000.0).collect();
-        ms.sort_by(f64::total_cmp);
-        Self {
-            // Of an odd number.
-            median_ms: ms[ms.len() / 2],
-            least_ms: ms[0],
-            most_ms: ms[ms.len() - 1],
-        }
-    }
-}
-
-impl std::fmt::Display for Times {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:.0} ms ({:.0} to {:.0})",
-            self.median_ms, self.least_ms, self.most_ms
-        )
     }
 }

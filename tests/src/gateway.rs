@@ -41,8 +41,6 @@ pub struct Gateway {
     token: String,
     /// Every build that a caller of this gateway made, for the check at the end.
     builds: Arc<Mutex<Vec<String>>>,
-    /// The setting `kubernetes_namespace`, if builds are pods.
-    pods_of: Option<String>,
 }
 
 /// What a gateway is started with.
@@ -52,7 +50,6 @@ pub struct Builder {
     environment: Vec<(String, String)>,
     /// Unless it is a free port of loopback.
     address: Option<String>,
-    pods_of: Option<String>,
 }
 
 /// A second daemon over the same data, started while the first one runs.
@@ -102,7 +99,6 @@ impl Builder {
         let address = free.local_addr().unwrap().to_string();
         let url = format!("http://{address}");
         self.address = Some(address);
-        self.pods_of = Some(namespace.to_owned());
         self.registry(cluster.registry())
             .setting("executor", "kubernetes")
             .setting("kubernetes_kubeconfig", cluster.kubeconfig().display())
@@ -143,7 +139,6 @@ impl Builder {
             daemon: None,
             token: String::new(),
             builds: Arc::default(),
-            pods_of: self.pods_of,
         };
         // Before the first start: a gateway without any token is a configuration error.
         gateway.token = gateway.create_token("acme", READ_WRITE);
@@ -364,9 +359,15 @@ impl Gateway {
         Ok(())
     }
 
+    fn setting(&self, name: &str) -> Option<&str> {
+        let of_name = self.settings.iter().rev().find(|(each, _)| each == name);
+        of_name.map(|(_, value)| value.as_str())
+    }
+
     /// Runs that were not cleaned away although their builds should have ended.
     fn runs_left(&self) -> Vec<String> {
-        if let Some(instance) = &self.pods_of {
+        // Builds are pods.
+        if let Some(instance) = self.setting("kubernetes_namespace") {
             return soon_empty(|| cluster::runs_of(instance));
         }
         let runs = self.data_dir().join("runs");

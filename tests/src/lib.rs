@@ -31,4 +31,5 @@ pub mod receiver;
 pub mod registry;
 pub mod release;
 pub mod site;
+pub mod times;
 pub mod wait;

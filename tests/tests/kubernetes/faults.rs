@@ -76,6 +76,18 @@ impl<'a> Scene<'a> {
         Lines { name, id, count }
     }
 
+    /// Takes a part away: a build that ends meanwhile, and one that ends once it is back.
+    async fn lose(&self, component: Component, away_s: u64) -> (Lines, Lines) {
+        let short = self.lines("short", 30).await;
+        let long = self
+            .lines("long", 150 + usize::try_from(away_s).unwrap() * 10)
+            .await;
+        self.cluster.kill(component);
+        seconds(away_s).await;
+        self.cluster.start(component);
+        (short, long)
+    }
+
     /// It succeeded with its first attempt, ran once, pushed once, and its log is whole.
     async fn is_whole(&self, lines: &Lines) {
         let build = self.caller.wait_terminal(&lines.id).await;
@@ -149,17 +161,10 @@ async fn seconds(count: u64) {
     tokio::time::sleep(Duration::from_secs(count)).await;
 }
 
-/// One build ends while the part is away, and one after it is back.
 async fn is_missed_by_nobody(component: Component, away_s: u64) {
     let cluster = Cluster::alone();
     let scene = Scene::start(&cluster).await;
-    let short = scene.lines("short", 30).await;
-    let long = scene
-        .lines("long", 150 + usize::try_from(away_s).unwrap() * 10)
-        .await;
-    cluster.kill(component);
-    seconds(away_s).await;
-    cluster.start(component);
+    let (short, long) = scene.lose(component, away_s).await;
     scene.is_whole(&short).await;
     scene.is_whole(&long).await;
     scene.leaves_nothing().await;
@@ -180,11 +185,7 @@ async fn builds_go_on_without_the_api_server_for_a_minute() {
 async fn builds_go_on_while_containerd_is_restarted() {
     let cluster = Cluster::alone();
     let scene = Scene::start(&cluster).await;
-    let short = scene.lines("short", 30).await;
-    let long = scene.lines("long", 180).await;
-    cluster.kill(Component::Containerd);
-    seconds(3).await;
-    cluster.start(Component::Containerd);
+    let (short, long) = scene.lose(Component::Containerd, 3).await;
     scene.is_whole(&long).await;
     let build = scene.caller.wait_terminal(&short.id).await;
     let log = scene.caller.log(&short.id).await;
