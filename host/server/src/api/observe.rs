@@ -72,7 +72,9 @@ async fn observe(
     if context.protocol == Protocol::Grpc {
         response = grpc::explain(response, &access.path, &context);
     }
-    if let Ok(id) = HeaderValue::from_str(context.request_id.as_str()) {
+    if let Ok(mut id) = HeaderValue::from_str(context.request_id.as_str()) {
+        // Never the same again: not worth a place in the connection's table of headers, whose search would slow all others.
+        id.set_sensitive(true);
         response.headers_mut().insert(REQUEST_ID_HEADER, id);
     }
     let outcome = Outcome {
