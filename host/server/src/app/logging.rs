@@ -6,9 +6,14 @@ use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::{config::LogFormat, unsaid::lines::Redacting};
 
+/// What is logged where the setting does not name it: the client of the API server calls each answer of 500 an error, however often
+/// it is asked again; whoever asks says what came of it.
+const QUIET: &str = "kube_client::client::builder=off";
+
 /// Sends every event from here on to standard error, redacted, and panics with them.
 pub fn start(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},info")));
     let json = match format {
         LogFormat::Text => false,
         LogFormat::Json => true,
