@@ -73,7 +73,9 @@ oomScoreAdj: 0
 makeIPTablesUtilChains: false
 maxPods: 250
 # Small disks are no reason to evict what a test runs, nor to remove images that nothing could pull again.
-evictionHard: {memory.available: 100Mi, nodefs.available: 1%, imagefs.available: 1%}
+evictionHard: {memory.available: 100Mi, nodefs.available: 256Mi, imagefs.available: 1%}
+# A shortage is over when it is over.
+evictionPressureTransitionPeriod: 1s
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
 # Else an imported image, once its content was pulled under another name, has to be pulled as well.

@@ -4,6 +4,23 @@
 KERNEL_SETTINGS=(vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys
   kernel/keys/root_maxbytes)
 
+# Sparse: it takes what is in it.
+KUBELET_DISK=8G
+
+# The kubelet's files, and so pods' volumes, on a disk of their own: a test fills it, and images, which nothing could pull
+# again, are on another and no reason for a shortage.
+prepare_disk() {
+  mkdir -p "$STATE/kubelet"
+  ! mountpoint -q "$STATE/kubelet" || return 0
+  if [ ! -e "$STATE/kubelet.disk" ]; then
+    truncate -s "$KUBELET_DISK" "$STATE/kubelet.disk.new"
+    mkfs.ext4 -q -m 0 "$STATE/kubelet.disk.new"
+    mv "$STATE/kubelet.disk.new" "$STATE/kubelet.disk"
+  fi
+  mount -o loop,discard "$STATE/kubelet.disk" "$STATE/kubelet" ||
+    say "without loop devices the kubelet has no disk of its own: the test of a shortage will fail"
+}
+
 prepare_machine() {
   local setting folder
   if [ ! -e "$STATE/kernel-settings" ]; then

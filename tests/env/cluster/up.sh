@@ -20,6 +20,7 @@ bring_up() {
   mkdir -p "$STATE"/{pids,logs,containerd}
   network_up
   prepare_machine
+  prepare_disk
   [ -e "$STATE/admin.kubeconfig" ] || make_certificates
   [ -e "$STATE/kubelet.yaml" ] || write_config
   start_component etcd

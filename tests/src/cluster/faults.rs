@@ -30,10 +30,8 @@ pub struct KubeletSettings<'a> {
 
 /// While this lives, the node is short of disk.
 #[derive(Debug)]
-pub struct DiskShortage<'a> {
-    // Gone before the kubelet looks again.
+pub struct DiskShortage {
     _file: File,
-    _settings: KubeletSettings<'a>,
 }
 
 /// While this lives, no pod may be on the node.
@@ -50,8 +48,8 @@ pub struct CutOff {
 
 const NODE: &str = "ignite-node";
 const GIVEN_UP: &str = "ignite.test/given-up";
-/// What a shortage of disk takes, of which others may need half meanwhile.
-const FILLED_BYTES: u64 = 2 << 30;
+/// Of a disk that is short: half of what the kubelet wants to have free (`nodefs.available`).
+const LEFT_BYTES: u64 = 128 << 20;
 
 // === impl Cluster ===
 
@@ -97,18 +95,20 @@ impl Cluster {
         KubeletSettings { cluster: self }
     }
 
-    /// Leaves a kubelet that is just started with less disk than it wants to have free. Takes [`FILLED_BYTES`] of the machine's.
-    pub fn short_of_disk(&self) -> DiskShortage<'_> {
-        let disk = statvfs(STATE).unwrap();
+    /// Fills the kubelet's disk.
+    pub fn short_of_disk(&self) -> DiskShortage {
+        self.must_be_alone();
+        let folder = self.node_folder().join("kubelet");
+        let disk = statvfs(&folder).unwrap();
+        assert_ne!(
+            disk.filesystem_id(),
+            statvfs(STATE).unwrap().filesystem_id(),
+            "the kubelet has no disk of its own: this machine has no loop devices"
+        );
         let free = disk.blocks_available() * disk.fragment_size();
-        let file = tempfile::tempfile_in(STATE).unwrap();
-        posix_fallocate(&file, 0, i64::try_from(FILLED_BYTES).unwrap()).unwrap();
-        let threshold = free - FILLED_BYTES / 2;
-        let settings = self.kubelet_settings(&format!("evictionHard: {{nodefs.available: '{threshold}'}}"));
-        DiskShortage {
-            _file: file,
-            _settings: settings,
-        }
+        let file = tempfile::tempfile_in(folder).unwrap();
+        posix_fallocate(&file, 0, i64::try_from(free - LEFT_BYTES).unwrap()).unwrap();
+        DiskShortage { _file: file }
     }
 
     /// Gives the node up, as an operator does, or the control plane where other nodes are left: pods on it are deleted.
