@@ -70,6 +70,7 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 const END_DEADLINE: Duration = Duration::from_secs(60);
 /// Control groups and mounts go a moment after the processes in them.
 const CLEAN_DEADLINE: Duration = Duration::from_secs(20);
+const LOG_END_LINES: usize = 60;
 
 // === impl Builder ===
 
@@ -379,6 +380,16 @@ impl Gateway {
         })
     }
 
+    /// What is short enough to be read in a pipeline's output: without the line for each request, which tests make many of.
+    fn log_end(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log
+            .lines()
+            .filter(|line| !line.contains(" INFO request "))
+            .collect();
+        lines[lines.len().saturating_sub(LOG_END_LINES)..].join("\n")
+    }
+
     fn sweep(&mut self) {
         if let Some(mut daemon) = self.daemon.take() {
             let _ended = daemon.kill();
@@ -391,7 +402,7 @@ impl Gateway {
 impl Drop for Gateway {
     fn drop(&mut self) {
         if thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.log());
+            eprintln!("--- the end of the daemon's log ---\n{}", self.log_end());
             self.sweep();
             return;
         }
@@ -406,7 +417,7 @@ impl Drop for Gateway {
         let builds = self.builds.lock().unwrap().clone();
         faults.extend(soon_empty(|| leftovers::all(self.folder.path(), &builds)));
         self.sweep();
-        assert!(faults.is_empty(), "left behind: {faults:#?}\n{}", self.log());
+        assert!(faults.is_empty(), "left behind: {faults:#?}\n{}", self.log_end());
     }
 }
 
