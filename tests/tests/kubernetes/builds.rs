@@ -105,7 +105,7 @@ async fn builds_are_cancelled_and_time_out() {
     assert!(caller.log(&id).await.ends_with("asleep\n"));
 
     let timed = v1::CreateBuildRequest {
-        timeout_secs: 6,
+        timeout_secs: 15,
         ..sleeper(&cluster, "timed-out")
     };
     let (build, log) = caller.fail(timed, FailureReason::Timeout).await;

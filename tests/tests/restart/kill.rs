@@ -17,9 +17,9 @@ use ignite_tests::{
 };
 use tokio::task::JoinHandle;
 
-const ROUNDS: usize = 10;
-/// The first so many of them.
-const FETCHING_ROUNDS: usize = 2;
+/// Killed while one of the builds is in such a phase, which is short; the other rounds by how many are over.
+const AIMED_ROUNDS: [Phase; 4] = [Phase::Fetching, Phase::Fetching, Phase::Pushing, Phase::Pushing];
+const OTHER_ROUNDS: usize = 8;
 const BUILDS: u64 = 20;
 const LINES: u64 = 300;
 /// Its name makes it a secret: it must be in no log that the gateway serves.
@@ -163,30 +163,32 @@ impl Scene {
     }
 }
 
-/// Waits for the moment of this round's kill: the first rounds' while a context is fetched, the others' when ever more of
-/// the builds are over; and then a little longer, by chance.
+/// Waits for the moment of this round's kill: the first rounds' while a build is in a phase, the others' when ever more of the
+/// builds are over; and then a little longer, by chance.
 async fn moment(round: usize, over_before: usize, raw_logs: &RawLogs) {
     let nanos = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .subsec_nanos();
     let chance = f64::from(nanos % 1_000_003) / 1_000_003.0;
-    match round.checked_sub(FETCHING_ROUNDS) {
-        None => {
-            while !raw_logs.phases().contains_key(&Phase::Fetching) {
+    let longest = match AIMED_ROUNDS.get(round) {
+        Some(phase) => {
+            let all = over_before + usize::try_from(BUILDS).unwrap();
+            while !raw_logs.phases().contains_key(phase) && raw_logs.over() < all {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            tokio::time::sleep(Duration::from_millis(20).mul_f64(chance)).await;
+            Duration::from_millis(20)
         }
-        Some(later) => {
+        None => {
             let builds = usize::try_from(BUILDS).unwrap();
-            let over = over_before + later * builds / (ROUNDS - FETCHING_ROUNDS);
+            let over = over_before + (round - AIMED_ROUNDS.len()) * builds / OTHER_ROUNDS;
             while raw_logs.over() < over {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
-            tokio::time::sleep(Duration::from_millis(500).mul_f64(chance)).await;
+            Duration::from_millis(500)
         }
-    }
+    };
+    tokio::time::sleep(longest.mul_f64(chance)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,7 +199,7 @@ async fn killed_at_random_moments_the_gateway_loses_doubles_and_mixes_nothing() 
         .start();
     let scene = Scene::new(&gateway, Counter::start().await);
     let mut met = BTreeMap::<Phase, usize>::new();
-    for round in 0..ROUNDS {
+    for round in 0..AIMED_ROUNDS.len() + OTHER_ROUNDS {
         let over_before = scene.raw_logs.over();
         let begin = Instant::now();
         let asked = scene.ask((0..BUILDS).map(|build| format!("round-{round}-build-{build}")));
