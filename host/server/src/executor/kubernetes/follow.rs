@@ -35,6 +35,7 @@ use crate::{
     clock,
     executor::{ExecutorError, RawCursor, RunEvent},
     sources::fetch::Failed,
+    unsaid::lines,
 };
 
 /// Events that wait to be taken; the log's are up to 64 KiB each.
@@ -72,13 +73,13 @@ pub(super) fn follow(
     let mut start = Some((shared, sender));
     stream::poll_fn(move |context| {
         if let Some((shared, events)) = start.take() {
-            tokio::spawn(async move {
+            tokio::spawn(lines::as_here(async move {
                 let unheard = events.clone();
                 tokio::select! {
                     () = unheard.closed() => {}
                     () = told(shared, run, from, events) => {}
                 }
-            });
+            }));
         }
         receiver.poll_recv(context)
     })
