@@ -1,7 +1,7 @@
 //! What the runs of a gateway really wrote: the independent record that a served log is compared with.
 //!
 //! The gateway removes a run's raw log when the run has ended. A hard link made while it runs keeps the very file that
-//! the run's supervisor writes, whatever happens to the gateway.
+//! the run's supervisor writes, whatever happens to the gateway; and a copy of the key that it is read with.
 
 use std::{
     collections::BTreeMap,
@@ -10,11 +10,18 @@ use std::{
     time::Duration,
 };
 
+use chacha20::{
+    ChaCha20,
+    cipher::{KeyIvInit as _, StreamCipher as _},
+};
 use tokio::task::JoinHandle;
 
-use crate::gateway::Gateway;
+use crate::{gateway::Gateway, leftovers};
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// Where keys are kept, beside the logs; named as the runs are.
+const KEYS: &str = "keys";
+const KEY_BYTES: usize = 32;
 
 /// Keeps the raw log of every run of a gateway from now on.
 #[derive(Debug)]
@@ -43,6 +50,7 @@ impl RawLogs {
             .prefix("ignite-raw-logs-")
             .tempdir()
             .unwrap();
+        fs::create_dir(kept.path().join(KEYS)).unwrap();
         let (from, to) = (runs.clone(), kept.path().to_owned());
         let keeper = tokio::spawn(async move {
             loop {
@@ -58,9 +66,10 @@ impl RawLogs {
         let prefix = format!("{}-", build_id.replace('_', "-").to_lowercase());
         let mut found: Vec<_> = names(self.kept.path())
             .into_iter()
-            .filter(|name| name.starts_with(&prefix))
+            .filter(|name| name.starts_with(&prefix) && name != KEYS)
             .map(|name| {
-                let log = fs::read(self.kept.path().join(&name)).unwrap();
+                let key = self.kept.path().join(KEYS).join(&name);
+                let log = read(&self.kept.path().join(&name), &key).unwrap_or_default();
                 (name, log)
             })
             .collect();
@@ -81,7 +90,9 @@ impl RawLogs {
             let folder = self.runs.join(run);
             !folder.exists() || folder.join("end.json").exists()
         };
-        names(self.kept.path()).iter().filter(|run| is_over(run)).count()
+        let mut runs = names(self.kept.path());
+        runs.retain(|name| name != KEYS);
+        runs.iter().filter(|run| is_over(run)).count()
     }
 
     /// How many runs are in which phase; those whose folder is gone are in none.
@@ -102,8 +113,9 @@ fn phase(run: &Path) -> Phase {
         Phase::Ended
     } else if !run.join("fetched.json").exists() {
         Phase::Fetching
-    } else if fs::read(run.join("log"))
-        .is_ok_and(|log| String::from_utf8_lossy(&log).contains("Pushing image to"))
+    } else if key_of(run)
+        .and_then(|key| read(&run.join("log"), &key))
+        .is_some_and(|log| String::from_utf8_lossy(&log).contains("Pushing image to"))
     {
         Phase::Pushing
     } else {
@@ -117,8 +129,33 @@ impl Drop for RawLogs {
     }
 }
 
+/// `None` while there is nothing.
+fn read(log: &Path, key: &Path) -> Option<Vec<u8>> {
+    let mut log = fs::read(log).ok()?;
+    let key = fs::read(key).ok()?;
+    let (key, from) = key.split_at_checked(KEY_BYTES)?;
+    assert_eq!(from, 0_u64.to_le_bytes(), "one key is for the whole log");
+    let key: [u8; KEY_BYTES] = key.try_into().unwrap();
+    ChaCha20::new(&key.into(), &[0; 12].into()).apply_keystream(&mut log);
+    Some(log)
+}
+
+/// Of the run with this folder.
+fn key_of(run: &Path) -> Option<PathBuf> {
+    let name = run.file_name()?.to_str()?.to_owned();
+    let private = leftovers::private_folders(&[name]);
+    private.first().map(|folder| folder.join("log.key"))
+}
+
 fn link_all(runs: &Path, kept: &Path) {
     for run in names(runs).into_iter().filter(|name| !name.starts_with('.')) {
+        let kept_key = kept.join(KEYS).join(&run);
+        if !kept_key.exists()
+            && let Some(key) = key_of(&runs.join(&run))
+        {
+            // Not there yet, or gone by now: then there is no more to read either.
+            let _copied = fs::copy(key, kept_key);
+        }
         match fs::hard_link(runs.join(&run).join("log"), kept.join(&run)) {
             Ok(()) => {}
             Err(error)

@@ -27,7 +27,7 @@ use ignite_server::executor::{
 };
 use rustix::process::Signal;
 
-use self::fixture::{Local, cgroups, kaniko, passable_dir, private_dirs, send};
+use self::fixture::{Local, cgroups, kaniko, passable_dir, private_dirs, private_names, send, until_logged};
 
 #[path = "executor_local/credentials.rs"]
 mod credentials;
@@ -97,10 +97,7 @@ async fn a_supervisor_hangs_on_nothing_of_the_daemons() {
     let local = Local::start();
     let plan = local.plan_with("FROM scratch\n", &["fetch-sleeps"]);
     local.executor.ensure(&plan).await.unwrap();
-    let log = local.run_dir(plan.run).join("log");
-    while !fs::read_to_string(&log).unwrap().contains("asleep") {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_logged(&local, plan.run, "asleep").await;
     let supervisor = local.supervisor(plan.run);
     let stat = fs::read_to_string(format!("/proc/{supervisor}/stat")).unwrap();
     let session = stat.rsplit(") ").next().unwrap().split(' ').nth(3).unwrap();
@@ -163,7 +160,7 @@ async fn only_the_log_and_the_end_stay_of_an_ended_run() {
     }
     assert!(left.contains(&"log".to_owned()) && left.contains(&"end.json".to_owned()));
     assert_eq!(cgroups(plan.run), 0);
-    assert_eq!(private_dirs(plan.run), Vec::<PathBuf>::new());
+    assert_eq!(private_names(plan.run), ["log.key"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -171,10 +168,7 @@ async fn a_supervisor_killed_while_fetching_takes_the_fetch_step_along() {
     let local = Local::start();
     let plan = local.plan_with("FROM scratch\n", &["fetch-sleeps"]);
     local.executor.ensure(&plan).await.unwrap();
-    let log = local.run_dir(plan.run).join("log");
-    while !fs::read_to_string(&log).unwrap().contains("asleep") {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_logged(&local, plan.run, "asleep").await;
     local.lose(plan.run).await;
     let end = conformance::run(&local, &plan).await.unwrap().end;
     assert!(matches!(end.cause, EndCause::Lost { .. }), "{end:?}");
@@ -196,10 +190,7 @@ async fn a_signal_that_nobody_asked_for_is_a_loss_not_a_stop() {
     let local = Local::start();
     let plan = local.plan_with("FROM scratch\n", &["fetch-sleeps"]);
     local.executor.ensure(&plan).await.unwrap();
-    let log = local.run_dir(plan.run).join("log");
-    while !fs::read_to_string(&log).unwrap().contains("asleep") {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    until_logged(&local, plan.run, "asleep").await;
     send(local.supervisor(plan.run), Signal::TERM);
     let end = conformance::run(&local, &plan).await.unwrap().end;
     assert!(matches!(end.cause, EndCause::Lost { .. }), "{end:?}");

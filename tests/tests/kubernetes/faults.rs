@@ -27,7 +27,7 @@ const NODE_RECOVERS: &str = "15s";
 /// A minute until the gateway believes that nothing will be heard of a pod that was deleted, another for its log, and a slow machine.
 const LOST_WITHIN: Duration = Duration::from_secs(240);
 /// What stands in a log where a part of it is gone.
-const GAP: &str = "[ignite] the cluster lost ";
+const GAP: &str = "[ignite] lost ";
 
 /// A gateway on a cluster that is this test's alone.
 struct Scene<'a> {

@@ -472,7 +472,7 @@ fn gap_text(bytes: Option<u64>, after_ms: Option<i64>, before_ms: Option<i64>) -
         (None, None) => String::new(),
     };
     let what = bytes.map_or_else(|| "part".to_owned(), |bytes| format!("{bytes} bytes"));
-    format!("the cluster lost {what} of the log here{when}")
+    format!("lost {what} of the log here{when}")
 }
 
 /// Records the steps when they changed.

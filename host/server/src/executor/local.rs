@@ -38,6 +38,7 @@ mod layout;
 mod leftovers;
 mod orders;
 mod private;
+mod raw_log;
 mod runs;
 mod runtime;
 mod sandbox;

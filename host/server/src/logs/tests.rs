@@ -249,7 +249,7 @@ async fn a_gap_is_said_once_on_a_line_of_its_own() {
         .await
         .unwrap();
     first
-        .gap("the cluster lost part of the log here", behind, NOW_MS)
+        .gap("lost part of the log here", behind, NOW_MS)
         .await
         .unwrap();
     let (mut again, from) = fixture.resume_at(&hub, run(1), u64::MAX).await;
@@ -261,7 +261,7 @@ async fn a_gap_is_said_once_on_a_line_of_its_own() {
     again.finish(NOW_MS).await.unwrap();
     assert_eq!(
         String::from_utf8(fixture.stored(run(1).build).await).unwrap(),
-        "one\ns3cr3t\n[ignite] the cluster lost part of the log here\n-value two\n"
+        "one\ns3cr3t\n[ignite] lost part of the log here\n-value two\n"
     );
     let (_, from) = fixture.resume_at(&hub, run(1), u64::MAX).await;
     assert_eq!(from, RawCursor::at(6));

@@ -11,9 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::StreamExt as _;
 use ignite_core::ids::{BuildId, RunId};
 use ignite_server::executor::{
-    Executor, Limits, RunPlan, RunSource,
+    Executor, Limits, RawCursor, RunEvent, RunPlan, RunSource,
     conformance::{self, Fixture},
     local::{LocalConfig, LocalExecutor},
 };
@@ -201,6 +202,10 @@ impl Drop for Local {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+        // Nobody forgets these runs.
+        for folder in self.runs().into_iter().flat_map(private_dirs) {
+            let _gone_already = fs::remove_dir_all(folder);
+        }
         let left: Vec<_> = self.runs().into_iter().filter(|run| cgroups(*run) > 0).collect();
         assert!(
             left.is_empty() || std::thread::panicking(),
@@ -258,6 +263,35 @@ pub(crate) fn cgroups(run: RunId) -> usize {
     let controllers = fs::read_dir("/sys/fs/cgroup").unwrap().flatten();
     let group = |controller: fs::DirEntry| controller.path().join("ignite").join(run.to_string());
     controllers.map(group).filter(|group| group.exists()).count()
+}
+
+/// Waits until the run's log holds a text.
+pub(crate) async fn until_logged(local: &Local, run: RunId, text: &str) {
+    let mut log = Vec::new();
+    let mut events = local.executor.follow(run, RawCursor::START);
+    let logged = async {
+        while let Some(event) = events.next().await {
+            if let RunEvent::Output { bytes, .. } = event.unwrap() {
+                log.extend_from_slice(&bytes);
+            }
+            if String::from_utf8_lossy(&log).contains(text) {
+                return;
+            }
+        }
+        panic!("it ended before");
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(30), logged).await;
+    assert!(in_time.is_ok(), "{}", String::from_utf8_lossy(&log));
+}
+
+/// What is in [`private_dirs`].
+pub(crate) fn private_names(run: RunId) -> Vec<String> {
+    let entries = private_dirs(run)
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap().flatten());
+    entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect()
 }
 
 /// Folders in memory that belong to the run.

@@ -1,9 +1,7 @@
 //! A run's directory, read as a stream of events.
 
 use std::{
-    fs::File,
     io,
-    os::unix::fs::FileExt,
     sync::{Arc, Mutex},
 };
 
@@ -15,12 +13,11 @@ use crate::executor::{
     ExecutorError, RawCursor, RunEvent,
     local::{
         layout::Standing,
+        raw_log::{self, Part},
         runs::{Runs, io_error, lock},
         wake::Subscription,
     },
 };
-
-const CHUNK_BYTES: usize = 64 * 1024;
 
 pub(super) fn follow(
     runs: Arc<Runs>,
@@ -53,7 +50,7 @@ struct Follower {
 struct Reader {
     runs: Arc<Runs>,
     run: RunId,
-    log: Option<File>,
+    log: Option<raw_log::Reader>,
     offset: u64,
     has_fetched: bool,
 }
@@ -61,6 +58,7 @@ struct Reader {
 enum Look {
     Fetched(FetchReport),
     Output(Bytes),
+    Lost(u64),
     Ended(RunEnd),
     Nothing,
 }
@@ -101,6 +99,14 @@ impl Follower {
                     let end = RawCursor::START.plus(offset);
                     return Ok(RunEvent::Output { bytes, end });
                 }
+                Look::Lost(bytes) => {
+                    return Ok(RunEvent::Gap {
+                        bytes: Some(bytes),
+                        after_ms: None,
+                        before_ms: None,
+                        end: RawCursor::START.plus(offset),
+                    });
+                }
                 Look::Ended(end) => return Ok(RunEvent::Ended(end)),
                 Look::Nothing => subscription.changed().await,
             }
@@ -115,7 +121,11 @@ impl Reader {
         // Looked up before the log is: it is written after the log's last byte.
         let standing = self.runs.carry_on(self.run)?;
         let doing = format!("follow {}", self.run);
-        let found = self.fetched().transpose().or_else(|| self.output().transpose());
+        let is_over = matches!(standing, Standing::Ended(_));
+        let found = self
+            .fetched()
+            .transpose()
+            .or_else(|| self.output(is_over).transpose());
         match (found, standing) {
             (Some(found), _) => found.map_err(io_error(doing)),
             (None, Standing::Ended(end)) => Ok(Look::Ended(end)),
@@ -132,20 +142,23 @@ impl Reader {
         Ok(fetched.map(Look::Fetched))
     }
 
-    fn output(&mut self) -> io::Result<Option<Look>> {
-        let log = match &self.log {
+    fn output(&mut self, is_over: bool) -> io::Result<Option<Look>> {
+        let dir = self.runs.dir(self.run);
+        let log = match &mut self.log {
             Some(log) => log,
-            None => self.log.insert(File::open(self.runs.dir(self.run).log())?),
+            None => self.log.insert(raw_log::Reader::open(&dir)?),
         };
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let count = log.read_at(&mut chunk, self.offset)?;
-        if count == 0 {
+        let Some(part) = log.read(&dir, self.offset, is_over)? else {
             return Ok(None);
-        }
-        chunk.truncate(count);
-        self.offset = self
-            .offset
-            .saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
-        Ok(Some(Look::Output(Bytes::from(chunk))))
+        };
+        let (count, look) = match part {
+            Part::Bytes(bytes) => (
+                u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+                Look::Output(bytes),
+            ),
+            Part::Lost(count) => (count, Look::Lost(count)),
+        };
+        self.offset = self.offset.saturating_add(count);
+        Ok(Some(look))
     }
 }

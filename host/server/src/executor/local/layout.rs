@@ -12,12 +12,13 @@
 //!   stop          somebody wants it stopped
 //!   workspace/  fetched.json  fetch-failed.json                   the fetch step's results
 //!   rootfs/  etc/                                                 the sandbox, gone after the end
-//!   log           raw output of both steps
+//!   log           raw output of both steps, enciphered: see [`raw_log`]
 //!   end.json      how it ended; written once the log is complete
 //! <private folder>, in memory where the machine has a place there: see [`private`]
 //!   bundle/       config.json, with build args and mounted secrets: gone once Kaniko has started
 //!   state/        the runtime's
 //!   docker.json   the run's registry logins, gone after the end
+//!   log.key       what the log is read with; gone with the run
 //! ```
 //!
 //! Nothing in the run's directory holds a secret: the supervisor is given them by its standard input, from the memory of the

@@ -14,7 +14,7 @@ use std::{
 use rustix::fs::statfs;
 use sha2::{Digest as _, Sha256};
 
-use crate::executor::local::{layout::RunDir, tree};
+use crate::executor::local::{layout::RunDir, raw_log, tree};
 
 const PLACES: [&str; 2] = ["/run", "/dev/shm"];
 /// Of `statfs`.
@@ -38,19 +38,41 @@ pub(super) fn folder_of(run_dir: &Path) -> PathBuf {
 
 /// Removes a private folder; fine if it is not there.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    match is_ours(folder)? {
+        true => tree::remove(folder),
+        false => Ok(()),
+    }
+}
+
+/// False if it is not there.
+fn is_ours(folder: &Path) -> io::Result<bool> {
     match fs::symlink_metadata(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(error),
         // The place may be everybody's: what is not ours could lead us elsewhere.
         Ok(meta) if meta.uid() != 0 || !meta.is_dir() => Err(io::Error::other(format!(
             "{} is in the way: it was not made by us",
             folder.display()
         ))),
-        Ok(_) => tree::remove(folder),
+        Ok(_) => Ok(true),
     }
 }
 
-/// Removes the private folders of runs below `runs` that are over, or not there any more.
+/// Removes what only a live run needs: all but the key of its log, which somebody may still have to read. Fine if it is not there.
+pub(super) fn clear(folder: &Path) -> io::Result<()> {
+    if !is_ours(folder)? {
+        return Ok(());
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_name() != raw_log::KEY_FILE {
+            tree::remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes the private folders of runs below `runs` that are not there any more, and what those need no more that are over.
 pub(super) fn sweep(runs: &Path) -> io::Result<()> {
     let Some(place) = *PLACE else {
         return Ok(());
@@ -62,17 +84,19 @@ pub(super) fn sweep(runs: &Path) -> io::Result<()> {
         let Some(run) = name.to_str().and_then(|name| name.strip_prefix(&prefix)) else {
             continue;
         };
-        if !is_needed(&runs.join(OsStr::new(run)))? {
+        let dir = RunDir::new(runs.join(OsStr::new(run)));
+        if !dir.exists()? {
             remove(&entry.path())?;
+        } else if is_over(&dir)? {
+            clear(&entry.path())?;
         }
     }
     Ok(())
 }
 
-/// Whether its supervisor lives, or its end is still to be written: then whoever does that removes it.
-fn is_needed(run_dir: &Path) -> io::Result<bool> {
-    let dir = RunDir::new(run_dir.to_owned());
-    Ok(dir.exists()? && (dir.holder()?.is_some() || dir.end()?.is_none()))
+/// Else its supervisor lives, or its end is still to be written: whoever does that clears up.
+fn is_over(dir: &RunDir) -> io::Result<bool> {
+    Ok(dir.holder()?.is_none() && dir.end()?.is_some())
 }
 
 /// Of the names of all private folders for runs below `runs`.
@@ -105,12 +129,14 @@ mod tests {
             fs::create_dir(folder).unwrap();
             fs::create_dir(folder.join("state")).unwrap();
             fs::write(folder.join("state/file"), "x").unwrap();
+            fs::write(folder.join(raw_log::KEY_FILE), "x").unwrap();
         }
         sweep(&runs).unwrap();
-        let left = folders.each_ref().map(|folder| folder.exists());
-        assert_eq!(left, [true, false, false, false]);
-        assert!(other.exists());
-        for folder in [&folders[0], &other] {
+        let left = |file: &str| folders.each_ref().map(|folder| folder.join(file).exists());
+        assert_eq!(left("state"), [true, false, false, false]);
+        assert_eq!(left(raw_log::KEY_FILE), [true, true, false, false]);
+        assert!(other.join("state/file").exists());
+        for folder in [&folders[0], &folders[1], &other] {
             remove(folder).unwrap();
             remove(folder).unwrap();
         }

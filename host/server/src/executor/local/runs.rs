@@ -387,7 +387,7 @@ fn sweep(root: &Path) -> io::Result<()> {
 
 /// What only a live run needs, secrets first.
 pub(super) fn clear(dir: &RunDir) -> io::Result<()> {
-    private::remove(dir.private())?;
+    private::clear(dir.private())?;
     remove_file(&dir.join("fetch.json"))?;
     for folder in SANDBOX_FOLDERS {
         tree::remove(&dir.join(folder))?;

@@ -151,6 +151,7 @@ fn probe_one(runtime: &Path, config: &LocalConfig, runs: &Path) -> io::Result<()
     tree::remove(dir.path())?;
     private::remove(dir.private())?;
     make_run_dir(dir.path(), config.user_namespace)?;
+    make_run_dir(dir.private(), config.user_namespace)?;
     let container = Container::new(runtime.to_owned(), dir.clone(), id);
     let result = (|| {
         let sandbox_config = config.sandbox();

@@ -23,7 +23,6 @@ use crate::executor::{
     local::{
         Limits, UserNamespace, cgroups,
         layout::{RunDir, create, create_dir},
-        runtime::make_run_dir,
     },
 };
 
@@ -125,7 +124,6 @@ impl<'a> Sandbox<'a> {
         )?;
         self.write(&root.join("etc/group"), b"root:x:0:\n", 0o644)?;
 
-        make_run_dir(self.dir.private(), self.config.user_namespace)?;
         create_dir(&self.dir.join("etc"), 0o700)?;
         let resolv = fs::read("/etc/resolv.conf").unwrap_or_default();
         self.write(&self.dir.join("etc/resolv.conf"), &resolv, 0o644)?;
@@ -347,7 +345,6 @@ fn merge(object: &mut Value, key: &str, value: Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::executor::local::tree;
 
     fn config() -> SandboxConfig {
         SandboxConfig {
@@ -424,7 +421,6 @@ mod tests {
             .collect();
         assert_eq!(mounted, [system, dir.join("etc/registry-ca.pem")]);
         assert_eq!(fs::read(&mounted[1]).unwrap(), b"ours");
-        tree::remove(dir.private()).unwrap();
     }
 
     #[test]

@@ -10,10 +10,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{self, Read, Write},
     path::Path,
     process::{Command, ExitCode, Stdio},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -30,9 +31,9 @@ use crate::executor::local::{
     cgroups,
     layout::{GO_FILE, RunDir, create, remove_file},
     orders::{Orders, Secrets, stdin_of},
-    private,
-    runs::{SANDBOX_FOLDERS, clear, now_ms},
-    runtime::{Container, RUN_DIR_ENV},
+    private, raw_log,
+    runs::{SANDBOX_FOLDERS, clear, lock, now_ms},
+    runtime::{Container, RUN_DIR_ENV, make_run_dir},
     sandbox::Sandbox,
     tree,
     watch::Watch,
@@ -98,7 +99,7 @@ async fn see_through(dir: &RunDir, secrets: Secrets, mut watch: Watch) -> io::Re
         Ok(code) => run.read_exit(code),
         Err(cause) => cause,
     };
-    run.log.sync_data()?;
+    lock(&run.log).sync()?;
     dir.write_end(&RunEnd {
         cause,
         ended_at_ms: now_ms(),
@@ -127,10 +128,13 @@ struct Supervisor<'a> {
     secrets: Secrets,
     id: String,
     container: Container,
-    log: File,
+    log: Arc<Mutex<raw_log::Writer>>,
 }
 
-/// Kaniko's exit code, or what kept it from having one.
+/// Whether all that a step wrote could be written to the log, once it has ended.
+type Output = oneshot::Receiver<io::Result<()>>;
+
+/// What a step came to, or what kept it from that.
 type StepResult<T> = Result<T, EndCause>;
 
 // === impl Supervisor ===
@@ -138,13 +142,14 @@ type StepResult<T> = Result<T, EndCause>;
 impl<'a> Supervisor<'a> {
     fn new(dir: &'a RunDir, orders: &'a Orders, secrets: Secrets) -> io::Result<Self> {
         let id = orders.run.to_string();
+        make_run_dir(dir.private(), orders.sandbox.user_namespace)?;
         Ok(Self {
             dir,
             orders,
             secrets,
             container: Container::new(orders.runtime.clone(), dir.clone(), id.clone()),
             id,
-            log: File::options().append(true).create(true).open(dir.log())?,
+            log: Arc::new(Mutex::new(raw_log::Writer::create(dir)?)),
         })
     }
 
@@ -162,7 +167,7 @@ impl<'a> Supervisor<'a> {
 
     /// Runs the fetch step; makes the sandbox's root and the start durable meanwhile.
     async fn fetch(&mut self, watch: &mut Watch, sandbox: &Sandbox<'_>) -> StepResult<()> {
-        let mut child = self.start_fetch().map_err(lost("start the fetch step"))?;
+        let (mut child, output) = self.start_fetch().map_err(lost("start the fetch step"))?;
         // Nothing that comes later has a use for it.
         self.secrets.run.git = None;
         // Meanwhile: neither shows on the clock when the source takes a while.
@@ -177,7 +182,9 @@ impl<'a> Supervisor<'a> {
             let _gone_already = rustix::process::kill_process_group(pid, Signal::KILL);
             let _reaped = time::timeout(KILL_PATIENCE, child.wait()).await;
         }
+        let logged = log_complete(output).await;
         let status = waited?.map_err(lost("wait for the fetch step"))?;
+        logged?;
         prepared.map_err(lost("make the sandbox"))?;
         remove_file(&self.dir.join("fetch.json")).map_err(lost("tidy up after the fetch step"))?;
 
@@ -228,7 +235,7 @@ impl<'a> Supervisor<'a> {
             .await
     }
 
-    fn start_fetch(&self) -> io::Result<tokio::process::Child> {
+    fn start_fetch(&self) -> io::Result<(tokio::process::Child, Output)> {
         let (program, args) = self
             .orders
             .fetch
@@ -243,11 +250,8 @@ impl<'a> Supervisor<'a> {
             Some(login) => stdin_of(login)?,
             None => Stdio::null(),
         });
-        command
-            .stdout(self.log.try_clone()?)
-            .stderr(self.log.try_clone()?);
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
-        tokio::process::Command::from(command).spawn()
+        self.start_logged(command)
     }
 
     async fn build(&self, watch: &mut Watch, mut sandbox: Sandbox<'_>) -> StepResult<i32> {
@@ -258,7 +262,10 @@ impl<'a> Supervisor<'a> {
             .map_err(lost("hand the secrets to the sandbox"))?;
         sandbox.write_bundle().map_err(lost("write the bundle"))?;
 
-        let (mut child, output) = self.start_container().map_err(lost("start the runtime"))?;
+        let started = self.container.start_command();
+        let (mut child, output) = started
+            .and_then(|command| self.start_logged(command))
+            .map_err(lost("start the runtime"))?;
         let started = match watch.over(child.wait()).await {
             Ok(status) => status.map_err(lost("wait for the runtime"))?,
             Err(cause) => {
@@ -285,11 +292,7 @@ impl<'a> Supervisor<'a> {
                 .map_err(lost("wait for the container")),
             Err(cause) => Err(self.kill_container(Some(init), cause).await),
         };
-        match time::timeout(LOG_PATIENCE, output).await {
-            Ok(Ok(Ok(()))) => result,
-            Ok(Ok(Err(error))) => Err(lost("write the log")(error)),
-            Ok(Err(_)) | Err(_) => Err(lost("read the log")(io::Error::other("its end did not come"))),
-        }
+        log_complete(output).await.and(result)
     }
 
     /// Gives the sandbox the build's secrets: those of them that its Dockerfile mounts, where that can be told.
@@ -308,17 +311,16 @@ impl<'a> Supervisor<'a> {
         sandbox.log_in(&self.secrets.run.registries)
     }
 
-    /// Starts the runtime with its output, and so the container's, going to the log by way of a pipe: with the file itself
-    /// in hand a build could cut the log short or blow it up.
-    fn start_container(&self) -> io::Result<(tokio::process::Child, oneshot::Receiver<io::Result<()>>)> {
+    /// Starts a program with its output, and that of what it starts, going to the log by way of a pipe: with the file itself in
+    /// hand a build could cut the log short or blow it up, and would write it in clear.
+    fn start_logged(&self, mut command: Command) -> io::Result<(tokio::process::Child, Output)> {
         let (reader, writer) = io::pipe()?;
-        let mut command = self.container.start_command()?;
         command.stdout(writer.try_clone()?).stderr(writer);
         let child = tokio::process::Command::from(command).spawn()?;
         let (done, output) = oneshot::channel();
-        let mut log = self.log.try_clone()?;
+        let log = Arc::clone(&self.log);
         std::thread::spawn(move || {
-            let copied = copy(reader, &mut log);
+            let copied = copy(reader, &log);
             let _nobody_waits = done.send(copied);
         });
         Ok((child, output))
@@ -379,16 +381,25 @@ fn wait_for_init(container: &Container) -> io::Result<Init> {
     }))
 }
 
+/// Waits until all that a step wrote is in the log; the step has ended.
+async fn log_complete(output: Output) -> StepResult<()> {
+    match time::timeout(LOG_PATIENCE, output).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(lost("write the log")(error)),
+        Ok(Err(_)) | Err(_) => Err(lost("read the log")(io::Error::other("its end did not come"))),
+    }
+}
+
 /// Copies to the end of input. After a failed write it goes on reading, or who writes to the pipe would stand still.
-fn copy(mut from: impl Read, to: &mut File) -> io::Result<()> {
+fn copy(mut from: impl Read, to: &Mutex<raw_log::Writer>) -> io::Result<()> {
     let mut result = Ok(());
     let mut buffer = vec![0; 64 * 1024];
     loop {
         match from.read(&mut buffer) {
             Ok(0) => return result,
             Ok(count) => {
-                if let (Ok(()), Some(bytes)) = (&result, buffer.get(..count)) {
-                    result = to.write_all(bytes);
+                if let (Ok(()), Some(bytes)) = (&result, buffer.get_mut(..count)) {
+                    result = lock(to).push(bytes);
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
