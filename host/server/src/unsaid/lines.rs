@@ -33,12 +33,6 @@ pub fn hide(redactor: &Redactor) {
     });
 }
 
-/// `work` for a task of its own, whose lines show no more than this one's.
-pub fn as_here<T>(work: impl Future<Output = T>) -> impl Future<Output = T> {
-    let hidden = HIDDEN.try_with(Arc::clone).unwrap_or_default();
-    HIDDEN.scope(hidden, work)
-}
-
 /// No line that `work` logs, from this task, shows what the redactor looks for.
 pub async fn without<T>(redactor: &Redactor, work: impl Future<Output = T>) -> T {
     of_one_build(async {
@@ -186,16 +180,13 @@ mod tests {
                     hide(&Redactor::new([SECRET]));
                     tracing::info!(error = %format!("it said: {SECRET}."), "known");
                     tracing::info!(output = ?SECRET, token, "quoted");
-                    tokio::spawn(as_here(async { tracing::info!(error = SECRET, "elsewhere") }))
-                        .await
-                        .unwrap();
                 })
                 .await;
                 hide(&Redactor::new(["after"]));
                 tracing::info!(token, "after");
             });
             let lines: Vec<&str> = log.lines().collect();
-            assert_eq!(lines.len(), 6, "{log}");
+            assert_eq!(lines.len(), 5, "{log}");
             let staple = |line: &&str| line.contains("staple");
             assert!(staple(&lines[0]) && !lines[1..].iter().any(staple), "{log}");
             assert!(!log.contains(&token), "{log}");

@@ -35,7 +35,6 @@ use crate::{
     clock,
     executor::{ExecutorError, RawCursor, RunEvent},
     sources::fetch::Failed,
-    unsaid::lines,
 };
 
 /// Events that wait to be taken; the log's are up to 64 KiB each.
@@ -73,13 +72,13 @@ pub(super) fn follow(
     let mut start = Some((shared, sender));
     stream::poll_fn(move |context| {
         if let Some((shared, events)) = start.take() {
-            tokio::spawn(lines::as_here(async move {
+            tokio::spawn(async move {
                 let unheard = events.clone();
                 tokio::select! {
                     () = unheard.closed() => {}
                     () = told(shared, run, from, events) => {}
                 }
-            }));
+            });
         }
         receiver.poll_recv(context)
     })

@@ -23,7 +23,7 @@ use super::{
     source::{Query, Source, SourceError},
     take::{Item, Stop, Taker},
 };
-use crate::{executor::RawCursor, unsaid::lines};
+use crate::executor::RawCursor;
 
 /// How a container stands, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,7 +81,7 @@ pub fn follow<S: Source + 'static>(
         items,
     };
     // Reads on while nobody takes, and no longer than somebody might.
-    let reading = AbortOnDropHandle::new(tokio::spawn(lines::as_here(follower.run())));
+    let reading = AbortOnDropHandle::new(tokio::spawn(follower.run()));
     stream::poll_fn(move |context| {
         let _reading = &reading;
         received.poll_recv(context)
