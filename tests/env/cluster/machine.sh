@@ -4,8 +4,9 @@
 KERNEL_SETTINGS=(vm/overcommit_memory vm/panic_on_oom kernel/panic kernel/panic_on_oops kernel/keys/root_maxkeys
   kernel/keys/root_maxbytes)
 
-# Sparse: it takes what is in it.
-KUBELET_DISK=8G
+# Sparse: it takes what is in it. As large as disks of nodes are: pods ask for their share of it.
+KUBELET_DISK=200G
+KUBELET_FILES_MAX=500000
 
 # The kubelet's files, and so pods' volumes, on a disk of their own: a test fills it, and images, which nothing could pull
 # again, are on another and no reason for a shortage.
@@ -14,7 +15,7 @@ prepare_disk() {
   ! mountpoint -q "$STATE/kubelet" || return 0
   if [ ! -e "$STATE/kubelet.disk" ]; then
     truncate -s "$KUBELET_DISK" "$STATE/kubelet.disk.new"
-    mkfs.ext4 -q -m 0 "$STATE/kubelet.disk.new"
+    mkfs.ext4 -q -m 0 -J size=16 -N "$KUBELET_FILES_MAX" "$STATE/kubelet.disk.new"
     mv "$STATE/kubelet.disk.new" "$STATE/kubelet.disk"
   fi
   mount -o loop,discard "$STATE/kubelet.disk" "$STATE/kubelet" ||
