@@ -143,12 +143,11 @@ impl Reader {
     }
 
     fn output(&mut self, is_over: bool) -> io::Result<Option<Look>> {
-        let dir = self.runs.dir(self.run);
         let log = match &mut self.log {
             Some(log) => log,
-            None => self.log.insert(raw_log::Reader::open(&dir)?),
+            None => self.log.insert(raw_log::Reader::open(self.runs.dir(self.run))?),
         };
-        let Some(part) = log.read(&dir, self.offset, is_over)? else {
+        let Some(part) = log.read(self.offset, is_over)? else {
             return Ok(None);
         };
         let (count, look) = match part {

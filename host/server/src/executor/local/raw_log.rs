@@ -35,6 +35,7 @@ pub(super) struct Writer {
 }
 
 pub(super) struct Reader {
+    dir: RunDir,
     file: File,
     /// Once there is one.
     key: Option<Key>,
@@ -91,17 +92,18 @@ impl Writer {
 // === impl Reader ===
 
 impl Reader {
-    pub(super) fn open(dir: &RunDir) -> io::Result<Self> {
+    pub(super) fn open(dir: RunDir) -> io::Result<Self> {
         Ok(Self {
             file: File::open(dir.log())?,
+            dir,
             key: None,
         })
     }
 
     /// What stands at `offset`; None if there is nothing yet. `is_over`: nothing more will be written.
-    pub(super) fn read(&mut self, dir: &RunDir, offset: u64, is_over: bool) -> io::Result<Option<Part>> {
+    pub(super) fn read(&mut self, offset: u64, is_over: bool) -> io::Result<Option<Part>> {
         if self.key.is_none() {
-            self.key = Key::read(dir)?;
+            self.key = Key::read(&self.dir)?;
         }
         let readable_from = match &self.key {
             Some(key) => key.from,
@@ -109,9 +111,12 @@ impl Reader {
             None if is_over => self.file.metadata()?.len(),
             None => return Ok(None),
         };
-        let (Some(key), 0) = (&self.key, readable_from.saturating_sub(offset)) else {
-            let lost = readable_from.saturating_sub(offset);
-            return Ok((lost > 0).then_some(Part::Lost(lost)));
+        let lost = readable_from.saturating_sub(offset);
+        if lost > 0 {
+            return Ok(Some(Part::Lost(lost)));
+        }
+        let Some(key) = &self.key else {
+            return Ok(None);
         };
         let mut bytes = vec![0; CHUNK_BYTES];
         let count = self.file.read_at(&mut bytes, offset)?;
@@ -182,25 +187,22 @@ mod tests {
     #[test]
     fn what_is_written_is_read_from_anywhere_and_not_on_disk() {
         let (_folder, dir) = run_dir();
-        let mut reader = Reader::open(&dir).unwrap();
-        assert_eq!(reader.read(&dir, 0, false).unwrap(), None);
+        let mut reader = Reader::open(dir.clone()).unwrap();
+        assert_eq!(reader.read(0, false).unwrap(), None);
         let mut writer = Writer::create(&dir).unwrap();
-        assert_eq!(reader.read(&dir, 0, true).unwrap(), None);
+        assert_eq!(reader.read(0, true).unwrap(), None);
         writer.push(&mut b"correct horse ".to_vec()).unwrap();
-        assert_eq!(
-            reader.read(&dir, 0, false).unwrap(),
-            Some(bytes("correct horse "))
-        );
+        assert_eq!(reader.read(0, false).unwrap(), Some(bytes("correct horse ")));
         writer.push(&mut b"battery staple".to_vec()).unwrap();
         assert_eq!(
-            reader.read(&dir, 8, false).unwrap(),
+            reader.read(8, false).unwrap(),
             Some(bytes("horse battery staple"))
         );
         // Another daemon, once the run is over and its secrets are cleared away.
         private::clear(dir.private()).unwrap();
-        let mut reader = Reader::open(&dir).unwrap();
-        assert_eq!(reader.read(&dir, 22, true).unwrap(), Some(bytes("staple")));
-        assert_eq!(reader.read(&dir, 28, true).unwrap(), None);
+        let mut reader = Reader::open(dir.clone()).unwrap();
+        assert_eq!(reader.read(22, true).unwrap(), Some(bytes("staple")));
+        assert_eq!(reader.read(28, true).unwrap(), None);
         let stored = fs::read(dir.log()).unwrap();
         assert_eq!(stored.len(), 28);
         for word in ["correct", "horse", "battery", "staple"] {
@@ -217,18 +219,18 @@ mod tests {
             .push(&mut b"before".to_vec())
             .unwrap();
         private::remove(dir.private()).unwrap();
-        let mut reader = Reader::open(&dir).unwrap();
-        assert_eq!(reader.read(&dir, 2, false).unwrap(), None);
-        assert_eq!(reader.read(&dir, 2, true).unwrap(), Some(Part::Lost(4)));
-        assert_eq!(reader.read(&dir, 6, true).unwrap(), None);
+        let mut reader = Reader::open(dir.clone()).unwrap();
+        assert_eq!(reader.read(2, false).unwrap(), None);
+        assert_eq!(reader.read(2, true).unwrap(), Some(Part::Lost(4)));
+        assert_eq!(reader.read(6, true).unwrap(), None);
         // It had not begun as far as the disk knows, so it begins again.
         create_dir(dir.private(), 0o700).unwrap();
         Writer::create(&dir)
             .unwrap()
             .push(&mut b"after".to_vec())
             .unwrap();
-        assert_eq!(reader.read(&dir, 2, false).unwrap(), Some(Part::Lost(4)));
-        assert_eq!(reader.read(&dir, 6, false).unwrap(), Some(bytes("after")));
+        assert_eq!(reader.read(2, false).unwrap(), Some(Part::Lost(4)));
+        assert_eq!(reader.read(6, false).unwrap(), Some(bytes("after")));
         private::remove(dir.private()).unwrap();
     }
 }
