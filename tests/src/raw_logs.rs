@@ -19,7 +19,8 @@ use tokio::task::JoinHandle;
 use crate::{gateway::Gateway, leftovers};
 
 const LOOK_EVERY: Duration = Duration::from_millis(10);
-/// Where keys are kept, beside the logs; named as the runs are.
+/// What is kept, in a folder each; named as the runs are.
+const LOGS: &str = "logs";
 const KEYS: &str = "keys";
 const KEY_BYTES: usize = 32;
 
@@ -50,7 +51,9 @@ impl RawLogs {
             .prefix("ignite-raw-logs-")
             .tempdir()
             .unwrap();
-        fs::create_dir(kept.path().join(KEYS)).unwrap();
+        for folder in [LOGS, KEYS] {
+            fs::create_dir(kept.path().join(folder)).unwrap();
+        }
         let (from, to) = (runs.clone(), kept.path().to_owned());
         let keeper = tokio::spawn(async move {
             loop {
@@ -64,12 +67,12 @@ impl RawLogs {
     /// Name and raw log of each run that the build ever had.
     pub fn of(&self, build_id: &str) -> Vec<(String, Vec<u8>)> {
         let prefix = format!("{}-", build_id.replace('_', "-").to_lowercase());
-        let mut found: Vec<_> = names(self.kept.path())
+        let mut found: Vec<_> = names(&self.kept.path().join(LOGS))
             .into_iter()
-            .filter(|name| name.starts_with(&prefix) && name != KEYS)
+            .filter(|name| name.starts_with(&prefix))
             .map(|name| {
-                let key = self.kept.path().join(KEYS).join(&name);
-                let log = read(&self.kept.path().join(&name), &key).unwrap_or_default();
+                let [log, key] = [LOGS, KEYS].map(|folder| self.kept.path().join(folder).join(&name));
+                let log = read(&log, &key).unwrap_or_default();
                 (name, log)
             })
             .collect();
@@ -90,8 +93,7 @@ impl RawLogs {
             let folder = self.runs.join(run);
             !folder.exists() || folder.join("end.json").exists()
         };
-        let mut runs = names(self.kept.path());
-        runs.retain(|name| name != KEYS);
+        let runs = names(&self.kept.path().join(LOGS));
         runs.iter().filter(|run| is_over(run)).count()
     }
 
@@ -156,7 +158,7 @@ fn link_all(runs: &Path, kept: &Path) {
             // Not there yet, or gone by now: then there is no more to read either.
             let _copied = fs::copy(key, kept_key);
         }
-        match fs::hard_link(runs.join(&run).join("log"), kept.join(&run)) {
+        match fs::hard_link(runs.join(&run).join("log"), kept.join(LOGS).join(&run)) {
             Ok(()) => {}
             Err(error)
                 if matches!(
