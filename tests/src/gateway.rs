@@ -4,10 +4,14 @@ use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
+    ops::Range,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus},
-    sync::{Arc, Mutex},
+    process::{self, Child, Command, ExitStatus},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -96,8 +100,7 @@ impl Builder {
     /// Runs builds as pods of this namespace, pushes to the cluster's registry, and is reached by pods.
     pub fn on_cluster(mut self, cluster: &Cluster, namespace: &str) -> Self {
         // Pods are told the port before the daemon can tell it.
-        let free = TcpListener::bind((cluster.host_address(), 0)).unwrap();
-        let address = free.local_addr().unwrap().to_string();
+        let address = lasting_address(cluster.host_address());
         let url = format!("http://{address}");
         self.address = Some(address);
         self.registry(cluster.registry())
@@ -136,7 +139,7 @@ impl Builder {
             folder,
             settings,
             environment: self.environment,
-            address: self.address.unwrap_or_else(|| "127.0.0.1:0".to_owned()),
+            address: self.address.unwrap_or_else(|| lasting_address("127.0.0.1")),
             daemon: None,
             token: String::new(),
             builds: Arc::default(),
@@ -282,7 +285,7 @@ impl Gateway {
 
     /// Starts another daemon with the same settings, at an address of its own. It need not become ready.
     pub fn standby(&self) -> Standby {
-        let address = free_address();
+        let address = lasting_address("127.0.0.1");
         let log_file = self
             .folder
             .path()
@@ -446,10 +449,21 @@ fn is_ready(address: &str) -> bool {
     plain_get(address, "/readyz", None).is_some_and(|head| head.starts_with("HTTP/1.1 200"))
 }
 
-/// One that was free a moment ago.
-fn free_address() -> String {
-    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().to_string()
+/// With a port that is free and stays so while the daemon is down: below those that the kernel gives to connections, and to
+/// servers that take any.
+fn lasting_address(host: &str) -> String {
+    const PORTS: Range<u16> = 10_000..32_768;
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    // Where another process of tests hardly looks at the same time.
+    let offset = usize::try_from(process::id()).unwrap() * 100;
+    let ports = (0..PORTS.len()).map(|_| {
+        let next = offset + NEXT.fetch_add(1, Ordering::Relaxed);
+        PORTS.start + u16::try_from(next % PORTS.len()).unwrap()
+    });
+    let free = ports
+        .map(|port| TcpListener::bind((host, port)))
+        .find_map(Result::ok);
+    free.expect("a free port").local_addr().unwrap().to_string()
 }
 
 pub(crate) fn wait_until_ready(address: &str) {
